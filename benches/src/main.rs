@@ -1,0 +1,2 @@
+//! Workloads that measure dchan beside the bare socket.
+fn main() {}

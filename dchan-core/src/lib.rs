@@ -1,0 +1,20 @@
+//! The core of dchan: everything that is the same for every transport and every membership.
+//!
+//! Most users want the `dchan` crate, which puts this one together with a transport and a
+//! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
+
+mod id;
+mod membership;
+mod request;
+mod transport;
+
+pub use id::{Boot, ClusterId, Incarnation, LaneId, Namespace, NamespaceError, NodeId, ReceiverId};
+pub use membership::{
+    Change, Context, LinkState, Links, Me, Membership, MembershipError, NodeEntry,
+    StaticMembership, Version, View,
+};
+pub use request::{Ask, Call, Identify, PeerInfo, Question, RequestError, Requests};
+pub use transport::{
+    Addr, AddrError, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Identity,
+    Incoming, Listener, Ready, Received, Transport, TransportError,
+};

@@ -1,0 +1,1 @@
+//! Membership for dchan by Raft.

@@ -1,0 +1,1 @@
+//! Channels that span a cluster.
