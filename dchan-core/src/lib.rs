@@ -4,9 +4,11 @@
 //! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
 
 mod id;
+mod lane;
 mod membership;
 mod request;
 mod transport;
+mod wire;
 
 pub use id::{Boot, ClusterId, Incarnation, LaneId, Namespace, NamespaceError, NodeId, ReceiverId};
 pub use membership::{

@@ -1,0 +1,365 @@
+//! Messages that are accepted and not handed yet, encoded in place into what will be frames.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Amount;
+use crate::wire::{
+    CHUNK, Chunk, DataHeader, Flags, HEADER, RECORD_HEADER, Records, put_record_header,
+};
+
+/// The buffers that blocks are cut from start this small, so that ten thousand quiet lanes cost little.
+const ARENA_MIN: usize = 1024;
+/// They double up to this size, so that a busy lane allocates once for a few frames.
+const ARENA_MAX: usize = 4 * (HEADER + CHUNK);
+
+/// The body of a frame that has no stamp yet: some records, or one part of a large message.
+#[derive(Debug)]
+pub(super) struct Block {
+    buf: BytesMut,
+    pub(super) count: u32,
+    pub(super) bytes: u64,
+    pub(super) part: Option<Part>,
+}
+
+/// Which part of a large message a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) first: bool,
+    pub(super) last: bool,
+    pub(super) flags: Flags,
+    pub(super) total: u64,
+}
+
+impl Block {
+    /// Stamps it: from now on it is immutable.
+    pub(super) fn stamp(mut self, header: &DataHeader) -> Stamped {
+        header.put(&mut self.buf, self.part.is_some());
+        Stamped {
+            payload: self.buf.freeze(),
+            first_seq: header.first_seq,
+            count: self.count,
+            bytes: self.bytes,
+            part: self.part,
+        }
+    }
+
+    /// Takes the longest head of at most so many messages and bytes. `None` if nothing fits.
+    pub(super) fn split(&mut self, at_most: Amount) -> Option<Block> {
+        let (mut at, mut count, mut bytes) = (HEADER, 0, 0);
+        for record in self.records() {
+            let len = record.body.len() as u64;
+            if u64::from(count) == at_most.messages || bytes + len > at_most.bytes {
+                break;
+            }
+            (at, count, bytes) = (at + RECORD_HEADER + record.body.len(), count + 1, bytes + len);
+        }
+        if count == 0 {
+            return None;
+        }
+        let mut tail = BytesMut::with_capacity(HEADER + self.buf.len() - at);
+        tail.extend_from_slice(&[0; HEADER]);
+        tail.extend_from_slice(&self.buf[at..]);
+        self.buf.truncate(at);
+        let head = std::mem::replace(&mut self.buf, tail);
+        (self.count, self.bytes) = (self.count - count, self.bytes - bytes);
+        Some(Block { buf: head, count, bytes, part: None })
+    }
+
+    fn records(&self) -> Records {
+        Records(Bytes::copy_from_slice(&self.buf[HEADER..]))
+    }
+}
+
+/// A block that has been handed to a connection, kept until it is settled.
+#[derive(Clone, Debug)]
+pub(super) struct Stamped {
+    pub(super) payload: Bytes,
+    pub(super) first_seq: u64,
+    pub(super) count: u32,
+    pub(super) bytes: u64,
+    pub(super) part: Option<Part>,
+}
+
+impl Stamped {
+    /// Whether all of its messages are, when all below `seq` are settled.
+    pub(super) fn is_settled_by(&self, seq: u64) -> bool {
+        match self.part {
+            Some(_) => self.first_seq < seq,
+            None => self.first_seq + u64::from(self.count) <= seq,
+        }
+    }
+
+    /// Its messages, if it is no part of a large one.
+    pub(super) fn records(&self) -> Records {
+        Records(self.payload.slice(HEADER..))
+    }
+
+    /// The part of the large message that it holds.
+    pub(super) fn part_body(&self) -> Bytes {
+        self.payload.slice(HEADER + Chunk::FIELDS..)
+    }
+
+    /// What has never arrived is as good as never handed.
+    pub(super) fn unstamp(self) -> Block {
+        let Stamped { payload, count, bytes, part, .. } = self;
+        // Another holder, a connection that is being torn down, say, forces a copy.
+        let buf = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        Block { buf, count, bytes, part }
+    }
+}
+
+/// Blocks that wait, oldest first. The last one is open: messages are encoded straight into it.
+#[derive(Debug)]
+pub(super) struct Pending {
+    blocks: VecDeque<Block>,
+    /// The open block, and room behind it for the next ones.
+    arena: BytesMut,
+    arena_size: usize,
+    open: Amount,
+    /// How many messages wait in all, those of the open block included.
+    messages: u64,
+}
+
+impl Default for Pending {
+    fn default() -> Self {
+        Self {
+            blocks: VecDeque::new(),
+            arena: BytesMut::new(),
+            arena_size: ARENA_MIN,
+            open: Amount::default(),
+            messages: 0,
+        }
+    }
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.open.messages == 0
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Encodes a message behind all others: into the open block, or into blocks of its own if it is
+    /// large. Returns the bytes of its body.
+    pub(super) fn append(
+        &mut self,
+        flags: Flags,
+        max: u64,
+        encode: impl FnOnce(&mut RecordWriter<'_>) -> postcard::Result<()>,
+    ) -> Result<u64, EncodeFault> {
+        let mut writer = RecordWriter::begin(self, max);
+        encode(&mut writer).map_err(EncodeFault::Encode)?;
+        let bytes = writer.finish(flags)?;
+        self.messages += 1;
+        Ok(bytes)
+    }
+
+    /// The oldest block.
+    pub(super) fn front(&mut self) -> Option<&mut Block> {
+        if self.blocks.is_empty() {
+            self.seal();
+        }
+        self.blocks.front_mut()
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Block> {
+        self.front()?;
+        let block = self.blocks.pop_front()?;
+        self.messages -= u64::from(block.count);
+        Some(block)
+    }
+
+    /// Takes as much of the oldest block as fits.
+    pub(super) fn split_front(&mut self, at_most: Amount) -> Option<Block> {
+        let head = self.front()?.split(at_most)?;
+        self.messages -= u64::from(head.count);
+        Some(head)
+    }
+
+    /// The bytes of the large message whose parts the oldest blocks are.
+    pub(super) fn large_bytes(&self) -> u64 {
+        let mut bytes = 0;
+        for block in &self.blocks {
+            let Some(part) = block.part else { break };
+            bytes += block.bytes;
+            if part.last {
+                break;
+            }
+        }
+        bytes
+    }
+
+    pub(super) fn push_front(&mut self, block: Block) {
+        self.messages += u64::from(block.count);
+        self.blocks.push_front(block);
+    }
+
+    /// Gives the spare room back: for a lane with nothing to do.
+    pub(super) fn release(&mut self) {
+        if self.is_empty() && self.arena_size > ARENA_MIN {
+            self.arena = BytesMut::new();
+            self.arena_size = ARENA_MIN;
+        }
+    }
+
+    fn seal(&mut self) {
+        if self.open.messages == 0 {
+            return;
+        }
+        let open = std::mem::take(&mut self.open);
+        let (count, bytes) = (open.messages as u32, open.bytes);
+        self.blocks.push_back(Block { buf: self.arena.split(), count, bytes, part: None });
+    }
+
+    fn reserve(&mut self, more: usize) {
+        if self.arena.capacity() - self.arena.len() < more {
+            self.arena_size = (self.arena_size * 2).min(ARENA_MAX);
+            self.arena.reserve(more.max(self.arena_size.saturating_sub(self.arena.len())));
+        }
+    }
+}
+
+/// Takes the encoding of one message. Dropped before it is finished, on an error or a panic of the
+/// user's `Serialize`, it leaves no trace.
+#[derive(Debug)]
+pub(crate) struct RecordWriter<'a> {
+    pending: &'a mut Pending,
+    /// Where the record begins in the open block.
+    start: usize,
+    /// The blocks of a message that turned out to be large.
+    spilled: Vec<Block>,
+    len: u64,
+    max: u64,
+    finished: bool,
+}
+
+/// Why a message could not be encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EncodeFault {
+    Encode(postcard::Error),
+    TooLarge { len: u64, max: u64 },
+}
+
+impl<'a> RecordWriter<'a> {
+    fn begin(pending: &'a mut Pending, max: u64) -> Self {
+        if pending.open.messages == 0 {
+            pending.reserve(HEADER + RECORD_HEADER + 64);
+            pending.arena.extend_from_slice(&[0; HEADER]);
+        }
+        let start = pending.arena.len();
+        pending.arena.extend_from_slice(&[0; RECORD_HEADER]);
+        Self { pending, start, spilled: Vec::new(), len: 0, max, finished: false }
+    }
+
+    /// Appends bytes of the message.
+    #[inline]
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.len += bytes.len() as u64;
+        if self.spilled.is_empty() && self.len <= CHUNK as u64 {
+            self.pending.reserve(bytes.len());
+            self.pending.arena.extend_from_slice(bytes);
+        } else if self.len <= self.max {
+            self.spill(bytes);
+        }
+        // Above the limit the bytes are only counted, so that the error can name the size.
+    }
+
+    #[cold]
+    fn spill(&mut self, mut bytes: &[u8]) {
+        if self.spilled.is_empty() {
+            let start = self.start + RECORD_HEADER;
+            let so_far = self.pending.arena.split_off(start);
+            self.spilled.push(Self::part_block());
+            self.fill(&mut &so_far[..]);
+        }
+        self.fill(&mut bytes);
+    }
+
+    fn fill(&mut self, bytes: &mut &[u8]) {
+        while let (false, Some(block)) = (bytes.is_empty(), self.spilled.last_mut()) {
+            let room = CHUNK - block.bytes as usize;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            block.buf.extend_from_slice(now);
+            block.bytes += now.len() as u64;
+            *bytes = later;
+            if !later.is_empty() {
+                self.spilled.push(Self::part_block());
+            }
+        }
+    }
+
+    fn part_block() -> Block {
+        let mut buf = BytesMut::with_capacity(HEADER + Chunk::FIELDS + CHUNK);
+        buf.extend_from_slice(&[0; HEADER + Chunk::FIELDS]);
+        Block { buf, count: 0, bytes: 0, part: None }
+    }
+
+    fn finish(mut self, flags: Flags) -> Result<u64, EncodeFault> {
+        if self.len > self.max {
+            return Err(EncodeFault::TooLarge { len: self.len, max: self.max });
+        }
+        if self.spilled.is_empty() {
+            let len = self.len as usize;
+            put_record_header(&mut self.pending.arena[self.start..], len, flags);
+            self.pending.open += Amount::new(1, self.len);
+            if self.pending.arena.len() >= HEADER + CHUNK {
+                self.pending.seal();
+            }
+        } else {
+            self.finish_large(flags);
+        }
+        self.finished = true;
+        Ok(self.len)
+    }
+
+    fn finish_large(&mut self, flags: Flags) {
+        self.undo();
+        self.pending.seal();
+        let parts = self.spilled.len();
+        for (at, mut block) in std::mem::take(&mut self.spilled).into_iter().enumerate() {
+            let (first, last) = (at == 0, at + 1 == parts);
+            Chunk::put(&mut block.buf[HEADER..], first, last, flags, self.len);
+            block.part = Some(Part { first, last, flags, total: self.len });
+            block.count = u32::from(last);
+            self.pending.blocks.push_back(block);
+        }
+    }
+
+    /// Takes the record's beginning out of the open block, and the block's own if it was the first.
+    fn undo(&mut self) {
+        let keep = if self.pending.open.messages == 0 { 0 } else { self.start };
+        self.pending.arena.truncate(keep);
+    }
+}
+
+impl Drop for RecordWriter<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.undo();
+        }
+    }
+}
+
+impl postcard::ser_flavors::Flavor for &mut RecordWriter<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.write(&[byte]);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.write(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! The receiving side of a lane.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Epoch;
+use crate::wire::{CHUNK, Chunk, DataHeader, Flags, Records, WireError};
+
+/// The receiving side of a lane: checks that messages come in order, once, and puts large ones together.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    epoch: Epoch,
+    next_frame: u64,
+    next_seq: u64,
+    /// Messages below this number are settled.
+    taken: u64,
+    /// Messages that could not be decoded, for as long as the sender may not know of it.
+    skipped: VecDeque<u64>,
+    partial: Option<Partial>,
+    finished: bool,
+}
+
+/// A large message of which some has come.
+#[derive(Debug)]
+struct Partial {
+    pieces: Vec<Bytes>,
+    len: u64,
+    total: u64,
+    flags: Flags,
+}
+
+/// Messages that have arrived.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) count: u32,
+    pub(crate) message: Message,
+}
+
+/// How messages arrive: many small ones, or a large one.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Records(Records),
+    Large { flags: Flags, pieces: Vec<Bytes> },
+}
+
+/// What the other side of a lane did that it must not do. It ends the lane.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LaneFault {
+    #[error("frame {found} of the lane where {expected} was due")]
+    Frame { expected: u64, found: u64 },
+    #[error("message {found} where {expected} was due")]
+    Sequence { expected: u64, found: u64 },
+    #[error("{what}: {found} where at most {expected} were granted")]
+    Credit { what: &'static str, expected: u64, found: u64 },
+    #[error("{found} messages taken where only {expected} were handed")]
+    Taken { expected: u64, found: u64 },
+    #[error("resumed at frame {found}, which is not from {} to {}", expected.0, expected.1)]
+    Resume { expected: (u64, u64), found: u64 },
+    #[error("a part of a large message that does not fit: {0}")]
+    Part(&'static str),
+    #[error("data after the end of the lane")]
+    Finished,
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+impl Inbound {
+    /// The lane begins or goes on in a connection. `settled` is what the sender knows to be settled.
+    pub(crate) fn attach(&mut self, epoch: Epoch, settled: u64) {
+        self.epoch = epoch;
+        self.finished = false;
+        self.confirm(settled);
+    }
+
+    /// Its connection is gone: what still comes from it is dropped.
+    pub(crate) fn cut(&mut self) {
+        self.epoch = 0;
+    }
+
+    /// The first frame that has not come in.
+    pub(crate) fn next_frame(&self) -> u64 {
+        self.next_frame
+    }
+
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.next_seq
+    }
+
+    pub(crate) fn skipped(&self) -> Vec<u64> {
+        self.skipped.iter().copied().collect()
+    }
+
+    /// Whether the sender has said that nothing more comes.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether everything that has come is settled.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.taken == self.next_seq
+    }
+
+    /// The sender says that nothing more comes.
+    pub(crate) fn finish(&mut self, epoch: Epoch) {
+        if epoch == self.epoch {
+            self.finished = true;
+            self.partial = None;
+        }
+    }
+
+    /// The lane is over: what is here is all that will come.
+    pub(crate) fn abandon(&mut self) {
+        self.epoch = 0;
+        self.finished = true;
+        self.partial = None;
+    }
+
+    /// Some messages. `None` if they are of another connection. Returns their bytes too.
+    pub(crate) fn data(
+        &mut self,
+        epoch: Epoch,
+        header: &DataHeader,
+        records: Records,
+    ) -> Result<Option<(Delivery, u64)>, LaneFault> {
+        if epoch != self.epoch {
+            return Ok(None);
+        }
+        if self.partial.is_some() {
+            return Err(LaneFault::Part("other messages in the midst of it"));
+        }
+        let bytes = records.check(header.count)?;
+        self.advance(header)?;
+        let message = Message::Records(records);
+        Ok(Some((Delivery { count: header.count, message }, bytes)))
+    }
+
+    /// A part of a large message, which may complete it. `None` if it is of another connection.
+    pub(crate) fn chunk(
+        &mut self,
+        epoch: Epoch,
+        header: &DataHeader,
+        chunk: Chunk,
+        max: u64,
+    ) -> Result<Option<Option<Delivery>>, LaneFault> {
+        if epoch != self.epoch {
+            return Ok(None);
+        }
+        self.check_part(header, &chunk, max)?;
+        self.advance(header)?;
+        let Chunk { last, flags, total, body, .. } = chunk;
+        let partial =
+            self.partial.get_or_insert(Partial { pieces: Vec::new(), len: 0, total, flags });
+        partial.len += body.len() as u64;
+        partial.pieces.push(body);
+        if !last {
+            return Ok(Some(None));
+        }
+        let Partial { pieces, flags, .. } = match self.partial.take() {
+            Some(partial) => partial,
+            None => return Err(LaneFault::Part("nothing of it is here")),
+        };
+        Ok(Some(Some(Delivery { count: 1, message: Message::Large { flags, pieces } })))
+    }
+
+    fn check_part(&self, header: &DataHeader, chunk: &Chunk, max: u64) -> Result<(), LaneFault> {
+        let (len, total) = (chunk.body.len() as u64, chunk.total);
+        let before = match &self.partial {
+            _ if total > max => {
+                return Err(WireError::TooLarge { expected: max, found: total }.into());
+            }
+            Some(partial) if chunk.first || partial.total != total => {
+                return Err(LaneFault::Part("another one has begun"));
+            }
+            None if !chunk.first => return Err(LaneFault::Part("its beginning is not here")),
+            Some(partial) => partial.len,
+            None => 0,
+        };
+        if header.count != u32::from(chunk.last) {
+            return Err(LaneFault::Part("the count of messages"));
+        }
+        // All parts but the last are full, so that a message cannot come as endless crumbs.
+        let expected = (total - before).min(CHUNK as u64);
+        if len != expected || chunk.last != (before + len == total) {
+            return Err(LaneFault::Part("its length"));
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, header: &DataHeader) -> Result<(), LaneFault> {
+        if self.finished {
+            return Err(LaneFault::Finished);
+        }
+        if header.frame_no != self.next_frame {
+            return Err(LaneFault::Frame { expected: self.next_frame, found: header.frame_no });
+        }
+        if header.first_seq != self.next_seq {
+            return Err(LaneFault::Sequence { expected: self.next_seq, found: header.first_seq });
+        }
+        self.confirm(header.settled);
+        self.next_frame += 1;
+        self.next_seq += u64::from(header.count);
+        Ok(())
+    }
+
+    /// The sender knows everything below `settled`: no need to tell it again what was skipped there.
+    fn confirm(&mut self, settled: u64) {
+        while self.skipped.pop_front_if(|seq| *seq < settled).is_some() {}
+    }
+
+    /// The application took the next `count` messages.
+    pub(crate) fn take(&mut self, count: u64) {
+        self.taken += count;
+        debug_assert!(self.taken <= self.next_seq);
+    }
+
+    /// The next message could not be decoded: it is settled, but not taken.
+    pub(crate) fn skip(&mut self) {
+        self.skipped.push_back(self.taken);
+        self.take(1);
+    }
+}
+
+impl Message {
+    /// One contiguous body for a large message.
+    pub(crate) fn join(pieces: Vec<Bytes>) -> Bytes {
+        let len = pieces.iter().map(Bytes::len).sum();
+        let mut whole = BytesMut::with_capacity(len);
+        for piece in pieces {
+            whole.extend_from_slice(&piece);
+        }
+        whole.freeze()
+    }
+}

@@ -1,0 +1,58 @@
+//! One ordered flow of messages from a node to a receiver, as pure state: no tokio, no clock, no I/O.
+//!
+//! [`Outbound`] is the sending side, [`Inbound`] the receiving side, [`Window`] what a receiver shares
+//! out among the lanes that lead to it. The rules are in `docs/protocol.md`.
+
+mod block;
+mod inbound;
+mod ledger;
+mod outbound;
+mod receipt;
+mod window;
+
+pub(crate) use block::{EncodeFault, RecordWriter};
+pub(crate) use inbound::{Delivery, Inbound, LaneFault, Message};
+pub use ledger::{Dropped, Ledger};
+pub(crate) use outbound::{Homeless, HomelessBody, Outbound};
+pub(crate) use receipt::{Outcome, ReceiptCell};
+pub(crate) use window::{Grants, SlotId, Window};
+
+/// A number of messages and of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Amount {
+    pub(crate) fn new(messages: u64, bytes: u64) -> Self {
+        Self { messages, bytes }
+    }
+
+    pub(crate) fn saturating_sub(self, other: Self) -> Self {
+        Self::new(
+            self.messages.saturating_sub(other.messages),
+            self.bytes.saturating_sub(other.bytes),
+        )
+    }
+
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self::new(self.messages.max(other.messages), self.bytes.max(other.bytes))
+    }
+}
+
+impl std::ops::Add for Amount {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self::new(self.messages + other.messages, self.bytes + other.bytes)
+    }
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// Which connection of a link something belongs to. Counts up; 0 is before the first.
+pub(crate) type Epoch = u64;

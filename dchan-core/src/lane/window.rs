@@ -1,0 +1,365 @@
+//! What a receiver has room for, shared out among the lanes that lead to it.
+//!
+//! Each lane that wants credit has a share, `capacity / lanes that want`, but at least one message.
+//! A lane is topped up to its share when half of it is used. When there is not enough for that, lanes
+//! above their share are asked to give back what they do not need; so are lanes that rest while others
+//! work. Lanes that wait are served first come, first served: none starves.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Amount, Epoch, LaneFault};
+use crate::wire::{CHUNK, Want};
+
+/// A lane's place in a [`Window`].
+pub(crate) type SlotId = u64;
+
+/// The credit of one receiver.
+///
+/// *Use* of a lane is what it was granted and has not been taken. The sum over all lanes never exceeds
+/// `max(capacity, lanes)` messages; in bytes it may exceed the capacity by a chunk for each lane, and
+/// by one message that is larger than the capacity.
+#[derive(Debug)]
+pub(crate) struct Window {
+    capacity: Amount,
+    used: Amount,
+    /// Bytes that have arrived and are not taken.
+    stored: u64,
+    slots: BTreeMap<SlotId, Slot>,
+    wanting: u64,
+    hungry: VecDeque<SlotId>,
+    /// The lane whose message larger than the capacity is on its way.
+    oversize: Option<SlotId>,
+    tick: u64,
+    /// Lanes that are asked for credit are not asked again before something has changed.
+    asked_all: bool,
+    next_slot: SlotId,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    live: bool,
+    granted: Amount,
+    returned: Amount,
+    received: Amount,
+    taken: Amount,
+    wanting: bool,
+    hungry: bool,
+    reclaiming: bool,
+    need_bytes: u64,
+    active: u64,
+    /// `taken` as the sender was last told.
+    told: u64,
+}
+
+impl Slot {
+    fn limit(&self) -> Amount {
+        self.granted.saturating_sub(self.returned)
+    }
+
+    fn used(&self) -> Amount {
+        self.limit().max(self.received).saturating_sub(self.taken)
+    }
+
+    fn unused(&self) -> Amount {
+        self.limit().saturating_sub(self.received)
+    }
+}
+
+/// What to tell the senders.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grants {
+    /// Lanes that have new credit.
+    pub(crate) granted: Vec<SlotId>,
+    /// Lanes that should give credit back.
+    pub(crate) reclaim: Vec<SlotId>,
+}
+
+impl Window {
+    pub(crate) fn new(capacity: Amount) -> Self {
+        Self {
+            capacity: capacity.max(Amount::new(1, 1)),
+            used: Amount::default(),
+            stored: 0,
+            slots: BTreeMap::new(),
+            wanting: 0,
+            hungry: VecDeque::new(),
+            oversize: None,
+            tick: 0,
+            asked_all: false,
+            next_slot: 0,
+        }
+    }
+
+    /// Adds a lane, without credit.
+    pub(crate) fn add(&mut self) -> SlotId {
+        let id = self.next_slot;
+        self.next_slot += 1;
+        self.slots.insert(id, Slot::default());
+        id
+    }
+
+    /// The lane begins or goes on in a connection: its unused credit is void, and it gets new credit if
+    /// it wants some.
+    pub(crate) fn attach(&mut self, id: SlotId, wanting: bool) {
+        self.change(id, |slot| {
+            slot.granted = slot.received;
+            slot.returned = Amount::default();
+            slot.need_bytes = 0;
+            slot.reclaiming = false;
+            slot.live = true;
+        });
+        self.forget_oversize(id);
+        self.set_wanting(id, wanting);
+    }
+
+    /// The lane is cut off or over: its unused credit is free. What has arrived still counts.
+    pub(crate) fn detach(&mut self, id: SlotId) {
+        self.set_wanting(id, false);
+        self.forget_oversize(id);
+        self.change(id, |slot| {
+            slot.granted = slot.received;
+            slot.returned = Amount::default();
+            slot.live = false;
+        });
+    }
+
+    /// Forgets a lane of which nothing is left.
+    pub(crate) fn remove(&mut self, id: SlotId) {
+        self.detach(id);
+        let mut rest = 0;
+        self.change(id, |slot| {
+            rest = slot.received.bytes - slot.taken.bytes;
+            slot.taken = slot.received;
+        });
+        self.stored -= rest;
+        self.slots.remove(&id);
+        self.recount();
+    }
+
+    /// Messages have arrived: an error if there was no credit for them.
+    pub(crate) fn received(&mut self, id: SlotId, amount: Amount) -> Result<(), LaneFault> {
+        let tick = self.tick;
+        let mut fault = None;
+        self.change(id, |slot| {
+            let (limit, received) = (slot.limit(), slot.received + amount);
+            let most = limit.bytes + CHUNK as u64;
+            if received.messages > limit.messages {
+                let (expected, found) = (limit.messages, received.messages);
+                fault = Some(LaneFault::Credit { what: "messages", expected, found });
+            } else if received.bytes > most {
+                fault = Some(LaneFault::Credit {
+                    what: "bytes",
+                    expected: most,
+                    found: received.bytes,
+                });
+            } else {
+                slot.received = received;
+                slot.active = tick;
+            }
+        });
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        self.stored += amount.bytes;
+        if self.slots.get(&id).is_some_and(|slot| slot.received.bytes >= slot.need_bytes) {
+            self.forget_oversize(id);
+        }
+        Ok(())
+    }
+
+    /// The application took messages. Their room is free again.
+    pub(crate) fn taken(&mut self, id: SlotId, amount: Amount) {
+        self.change(id, |slot| slot.taken += amount);
+        self.stored = self.stored.saturating_sub(amount.bytes);
+        self.consider(id);
+    }
+
+    /// The sender says what it needs and gives back.
+    pub(crate) fn want(&mut self, id: SlotId, want: &Want) -> Result<(), LaneFault> {
+        let mut fault = None;
+        self.change(id, |slot| {
+            let returned = Amount::new(want.returned_messages, want.returned_bytes);
+            let most = slot.granted.saturating_sub(slot.received);
+            if returned.messages > most.messages.max(slot.returned.messages) {
+                fault = Some(LaneFault::Credit {
+                    what: "messages given back",
+                    expected: most.messages,
+                    found: returned.messages,
+                });
+                return;
+            }
+            slot.returned = slot.returned.max(returned);
+            slot.reclaiming = false;
+            slot.need_bytes = want.need_bytes;
+        });
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        self.asked_all = false;
+        self.set_wanting(id, want.wanting);
+        self.consider(id);
+        Ok(())
+    }
+
+    /// What the sender may send, as a number counted from the lane's beginning. The sender is told now.
+    pub(crate) fn limit(&mut self, id: SlotId) -> Amount {
+        let Some(slot) = self.slots.get_mut(&id) else { return Amount::default() };
+        slot.told = slot.taken.messages;
+        slot.granted
+    }
+
+    /// Whether a lane has taken messages that its sender has not been told of.
+    pub(crate) fn owes(&self, id: SlotId) -> bool {
+        self.slots.get(&id).is_some_and(|slot| slot.live && slot.told != slot.taken.messages)
+    }
+
+    /// Whether a lane has used up half of its share.
+    fn is_half_used(&self, slot: &Slot) -> bool {
+        let (share, used) = (self.share(), slot.used());
+        used.messages * 2 <= share.messages || used.bytes * 2 <= share.bytes
+    }
+
+    fn share(&self) -> Amount {
+        let lanes = self.wanting.max(1);
+        Amount::new(self.capacity.messages / lanes, self.capacity.bytes / lanes)
+            .max(Amount::new(1, 1))
+    }
+
+    fn room(&self) -> Amount {
+        let lanes = self.slots.len() as u64;
+        self.capacity.max(Amount::new(lanes, lanes)).saturating_sub(self.used)
+    }
+
+    /// Puts a lane in the queue for credit, if it wants some and has used up half of its share.
+    fn consider(&mut self, id: SlotId) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let starved = slot.need_bytes > slot.limit().bytes;
+        if slot.hungry || !slot.wanting || !slot.live || slot.reclaiming {
+            return;
+        }
+        if self.is_half_used(slot) || starved {
+            self.hungry.push_back(id);
+            self.change(id, |slot| slot.hungry = true);
+        }
+    }
+
+    /// Hands out what there is, in the order in which lanes asked.
+    pub(crate) fn balance(&mut self) -> Grants {
+        let mut grants = Grants::default();
+        while let Some(&id) = self.hungry.front() {
+            let served = self.top_up(id, &mut grants);
+            if !served {
+                break;
+            }
+            self.hungry.pop_front();
+            self.change(id, |slot| slot.hungry = false);
+            self.tick += 1;
+            self.reclaim_one_idle(&mut grants);
+        }
+        grants
+    }
+
+    /// Raises a lane's limit towards its share. Whether the lane can leave the queue.
+    fn top_up(&mut self, id: SlotId, grants: &mut Grants) -> bool {
+        let Some(slot) = self.slots.get(&id).filter(|slot| slot.live && slot.wanting) else {
+            return true;
+        };
+        let (room, lacking) = (self.room(), self.share().saturating_sub(slot.used()));
+        let needed = slot.need_bytes.saturating_sub(slot.limit().bytes);
+        let messages = lacking.messages.min(room.messages);
+        let bytes = match lacking.bytes.max(needed) {
+            _ if needed <= room.bytes => lacking.bytes.max(needed).min(room.bytes),
+            // A message that is larger than what is free goes alone, into an empty inbox.
+            _ if self.stored == 0 && self.oversize.is_none() => needed,
+            _ => return false,
+        };
+        if needed > room.bytes {
+            self.oversize = Some(id);
+        }
+        let has = slot.unused() + Amount::new(messages, bytes);
+        if messages > 0 || bytes > 0 {
+            self.change(id, |slot| slot.granted += Amount::new(messages, bytes));
+            grants.granted.push(id);
+        }
+        let enough = |lacking: u64, more: u64| more * 2 >= lacking;
+        if !enough(lacking.messages, messages) || !enough(lacking.bytes, bytes) {
+            self.reclaim_for(id, grants);
+        }
+        // A lane whose share is stored here can go: it comes back when some of that is taken.
+        let sendable = has.messages > 0 && has.bytes > 0;
+        sendable || lacking.messages == 0 || lacking.bytes == 0
+    }
+
+    /// A lane cannot have its share: others that have more than theirs give back what is not in use.
+    fn reclaim_for(&mut self, hungry: SlotId, grants: &mut Grants) {
+        if std::mem::replace(&mut self.asked_all, true) {
+            return;
+        }
+        let share = self.share();
+        for (&id, slot) in &mut self.slots {
+            let (unused, used) = (slot.unused(), slot.used());
+            let has_some = unused.messages > 0 || unused.bytes > 0;
+            let above = used.messages > share.messages || used.bytes > share.bytes;
+            if id != hungry && slot.live && has_some && above && !slot.reclaiming {
+                slot.reclaiming = true;
+                grants.reclaim.push(id);
+            }
+        }
+    }
+
+    /// Asks one lane that rests while others work for its credit, so that theirs can grow.
+    fn reclaim_one_idle(&mut self, grants: &mut Grants) {
+        if self.wanting < 2 {
+            return;
+        }
+        let at = self.tick % self.next_slot.max(1);
+        let Some((&id, slot)) = self.slots.range_mut(at..).next() else { return };
+        let patience = 8 + 2 * self.wanting;
+        let rests = slot.wanting && slot.live && !slot.hungry && !slot.reclaiming;
+        if rests && slot.active + patience < self.tick && slot.used() == slot.unused() {
+            slot.reclaiming = true;
+            grants.reclaim.push(id);
+        }
+    }
+
+    fn set_wanting(&mut self, id: SlotId, wanting: bool) {
+        let tick = self.tick;
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        if slot.wanting != wanting {
+            slot.wanting = wanting;
+            slot.active = tick;
+            self.wanting = if wanting { self.wanting + 1 } else { self.wanting - 1 };
+        }
+        self.consider(id);
+    }
+
+    fn forget_oversize(&mut self, id: SlotId) {
+        if self.oversize == Some(id) {
+            self.oversize = None;
+        }
+    }
+
+    /// Changes a slot and keeps the sums right.
+    fn change(&mut self, id: SlotId, change: impl FnOnce(&mut Slot)) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let before = slot.used();
+        change(slot);
+        let after = slot.used();
+        self.used = (self.used + after).saturating_sub(before);
+        if after.messages < before.messages || after.bytes < before.bytes {
+            self.asked_all = false;
+        }
+    }
+
+    /// The queue may wait for a lane that is gone.
+    fn recount(&mut self) {
+        self.asked_all = false;
+        let slots = &self.slots;
+        self.hungry.retain(|id| slots.contains_key(id));
+    }
+
+    /// What all lanes use together: at most what the documentation of [`Window`] says.
+    pub(crate) fn used(&self) -> Amount {
+        self.used
+    }
+}

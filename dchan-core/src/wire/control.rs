@@ -1,0 +1,182 @@
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{WireError, encode};
+use crate::{Addr, Boot, ClusterId, Incarnation, LaneId, NodeId, Version};
+
+/// What a link says about itself and about the lanes that come in through it. A frame of the control
+/// lane holds one or more, one behind the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Control {
+    /// First frame of the dialler.
+    Hello(Hello),
+    /// The listener's answer: the connection stands.
+    Welcome(Hello),
+    /// The listener's other answer: it does not, and why.
+    Refuse(Refusal),
+    Beat(Beat),
+    /// How many bytes of data lanes have come in through this connection.
+    Received(u64),
+    Credit(Credit),
+    /// The answer to an `Attach`.
+    Resumed(Resumed),
+    /// Give back the credit of this lane that you do not need.
+    Reclaim(LaneId),
+    /// Hand nothing more to this lane: its receiver takes no new messages.
+    Stop(LaneId),
+    Closed(Closed),
+    /// The lane of an `Attach` is not known: what was handed to it has an unknown fate.
+    NotFound(LaneId),
+    /// Nothing more comes, and nothing is owed.
+    Bye,
+}
+
+/// Who is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) version: u16,
+    pub(crate) cluster_name: String,
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) transport: String,
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) boot: Boot,
+    pub(crate) addr: Addr,
+    /// 1 + the highest attempt at this link that the dialler knows of.
+    pub(crate) attempt: u64,
+}
+
+/// Why a connection does not come to stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("protocol version: {theirs} there, {ours} here")]
+    Version { ours: u16, theirs: u16 },
+    #[error("cluster name: {theirs:?} there, {ours:?} here")]
+    ClusterName { ours: String, theirs: String },
+    #[error("cluster: {theirs} there, {ours} here")]
+    Cluster { ours: ClusterId, theirs: ClusterId },
+    #[error("transport: {theirs:?} there, {ours:?} here")]
+    Transport { ours: String, theirs: String },
+    #[error("the address leads to this very node")]
+    Oneself,
+    /// There is a connection already, with a rank that is as high.
+    #[error("there is a connection already: attempt {attempt}, dialled by {dialler}")]
+    Established { attempt: u64, dialler: NodeId },
+    #[error("incarnation {theirs} of the node: {ours} is linked already")]
+    Outdated { ours: Incarnation, theirs: Incarnation },
+    #[error("too many connections are being made")]
+    Busy,
+    #[error("this node is shutting down")]
+    Stopping,
+}
+
+impl Refusal {
+    /// The same, from the other side.
+    pub(crate) fn mirrored(self) -> Self {
+        match self {
+            Self::Version { ours, theirs } => Self::Version { ours: theirs, theirs: ours },
+            Self::ClusterName { ours, theirs } => Self::ClusterName { ours: theirs, theirs: ours },
+            Self::Cluster { ours, theirs } => Self::Cluster { ours: theirs, theirs: ours },
+            Self::Transport { ours, theirs } => Self::Transport { ours: theirs, theirs: ours },
+            other => other,
+        }
+    }
+
+    /// Whether dialling again may help without anybody changing a configuration.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Established { .. } | Self::Outdated { .. } | Self::Busy | Self::Stopping
+        )
+    }
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beat {
+    /// When it was sent, in microseconds of the sender's own clock.
+    pub(crate) sent: u64,
+    /// `sent` of the last beat of the other side, and how long ago that came in, in microseconds.
+    pub(crate) echo: Option<(u64, u64)>,
+    /// The version of the view that the sender has.
+    pub(crate) version: Version,
+}
+
+/// What has been taken from a lane, and what may come. All numbers count from the lane's beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Credit {
+    pub(crate) lane: LaneId,
+    /// Messages below this number are settled: taken, or else among `skipped`.
+    pub(crate) taken: u64,
+    pub(crate) limit_messages: u64,
+    pub(crate) limit_bytes: u64,
+    /// Messages that could not be decoded and that the sender has not confirmed knowing of.
+    pub(crate) skipped: Vec<u64>,
+}
+
+/// Where a lane goes on in a new connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Resumed {
+    /// The first frame that has not come in.
+    pub(crate) next_frame: u64,
+    pub(crate) credit: Credit,
+}
+
+/// The end of a lane: what is not taken belongs to the sender again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    pub(crate) lane: LaneId,
+    pub(crate) taken: u64,
+    pub(crate) skipped: Vec<u64>,
+}
+
+impl Control {
+    /// Appends the encoding of `self`.
+    pub(crate) fn encode(&self, out: Vec<u8>) -> Vec<u8> {
+        encode(self, out)
+    }
+
+    /// Takes the next one off the front of a control frame.
+    pub(crate) fn decode_next(payload: &mut Bytes) -> Result<Option<Self>, WireError> {
+        if payload.is_empty() {
+            return Ok(None);
+        }
+        let (control, rest) = postcard::take_from_bytes(payload)
+            .map_err(|_| WireError::Undecodable { what: "control message", len: payload.len() })?;
+        let read = payload.len() - rest.len();
+        let _ = payload.split_to(read);
+        Ok(Some(control))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_holds_many() {
+        let credit = Credit {
+            lane: LaneId(16),
+            taken: 7,
+            limit_messages: 9,
+            limit_bytes: 1 << 40,
+            skipped: vec![3],
+        };
+        let all = [Control::Bye, Control::Credit(credit), Control::Received(5)];
+        let encoded = all.iter().fold(Vec::new(), |out, control| control.encode(out));
+        let mut payload = Bytes::from(encoded);
+        let mut decoded = Vec::new();
+        while let Some(control) = Control::decode_next(&mut payload).unwrap() {
+            decoded.push(control);
+        }
+        assert_eq!(decoded, all);
+    }
+
+    #[test]
+    fn noise_is_an_error() {
+        for noise in [&[200u8, 1, 2][..], &[3], &[5, 16, 7, 9]] {
+            let mut payload = Bytes::copy_from_slice(noise);
+            assert!(Control::decode_next(&mut payload).is_err(), "{noise:?}");
+        }
+    }
+}
