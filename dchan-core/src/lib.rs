@@ -5,6 +5,7 @@
 
 mod id;
 mod membership;
+mod memory;
 mod request;
 mod transport;
 
@@ -13,6 +14,7 @@ pub use membership::{
     Change, Context, LinkState, Links, Me, Membership, MembershipError, NodeEntry,
     StaticMembership, Version, View,
 };
+pub use memory::{Faults, MemoryNetwork};
 pub use request::{Ask, Call, Identify, PeerInfo, Question, RequestError, Requests};
 pub use transport::{
     Addr, AddrError, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Identity,
