@@ -6,6 +6,7 @@
 mod id;
 mod lane;
 mod membership;
+mod memory;
 mod request;
 mod transport;
 mod wire;
@@ -15,6 +16,7 @@ pub use membership::{
     Change, Context, LinkState, Links, Me, Membership, MembershipError, NodeEntry,
     StaticMembership, Version, View,
 };
+pub use memory::{Faults, MemoryNetwork};
 pub use request::{Ask, Call, Identify, PeerInfo, Question, RequestError, Requests};
 pub use transport::{
     Addr, AddrError, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Identity,
