@@ -3,14 +3,19 @@
 //! Most users want the `dchan` crate, which puts this one together with a transport and a
 //! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
 
+mod config;
 mod id;
+mod inbox;
 mod lane;
+mod link;
 mod membership;
 mod memory;
+mod peers;
 mod request;
 mod transport;
 mod wire;
 
+pub use config::{Config, ConfigError, Limits, Times};
 pub use id::{Boot, ClusterId, Incarnation, LaneId, Namespace, NamespaceError, NodeId, ReceiverId};
 pub use membership::{
     Change, Context, LinkState, Links, Me, Membership, MembershipError, NodeEntry,

@@ -220,8 +220,28 @@ impl Inbound {
 
     /// The next message could not be decoded: it is settled, but not taken.
     pub(crate) fn skip(&mut self) {
-        self.skipped.push_back(self.taken);
+        self.note_skipped();
         self.take(1);
+    }
+
+    /// The next message that is settled could not be decoded.
+    pub(crate) fn note_skipped(&mut self) {
+        self.skipped.push_back(self.taken);
+    }
+
+    /// Messages came without a network.
+    pub(crate) fn receive_local(&mut self, count: u64) {
+        self.next_seq += count;
+    }
+
+    /// Whether it has a connection.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.epoch != 0
+    }
+
+    /// Whether it has that connection.
+    pub(crate) fn is_attached_to(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch
     }
 }
 

@@ -201,6 +201,29 @@ impl Window {
         Ok(())
     }
 
+    /// The sender is in this process and gives back at once what it has not used.
+    pub(crate) fn give_back(&mut self, id: SlotId, reserved: u64) {
+        self.change(id, |slot| {
+            let unused = slot.unused();
+            let bytes = if reserved > 0 { 0 } else { unused.bytes };
+            slot.returned += Amount::new(unused.messages.saturating_sub(reserved), bytes);
+            slot.reclaiming = false;
+        });
+        self.asked_all = false;
+        self.set_wanting(id, false);
+    }
+
+    /// The sender is in this process and waits for credit.
+    pub(crate) fn ask(&mut self, id: SlotId) {
+        self.set_wanting(id, true);
+    }
+
+    /// How many messages a sender in this process may put in.
+    pub(crate) fn unused(&self, id: SlotId) -> u64 {
+        let unused = self.slots.get(&id).filter(|slot| slot.live).map(Slot::unused);
+        unused.filter(|unused| unused.bytes > 0).map_or(0, |unused| unused.messages)
+    }
+
     /// What the sender may send, as a number counted from the lane's beginning. The sender is told now.
     pub(crate) fn limit(&mut self, id: SlotId) -> Amount {
         let Some(slot) = self.slots.get_mut(&id) else { return Amount::default() };

@@ -12,8 +12,8 @@ pub(crate) enum Control {
     Hello(Hello),
     /// The listener's answer: the connection stands.
     Welcome(Hello),
-    /// The listener's other answer: it does not, and why.
-    Refuse(Refusal),
+    /// The listener's other answer: it does not, and why; and who is there all the same.
+    Refuse(Refusal, Box<Hello>),
     Beat(Beat),
     /// How many bytes of data lanes have come in through this connection.
     Received(u64),

@@ -1,0 +1,243 @@
+//! What has arrived for one receiver and has not been taken.
+//!
+//! One lock holds the credit, the lanes that lead here, and the messages. The receiver takes whole
+//! batches out of it and works through them without the lock.
+
+mod core;
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+};
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::{
+    LaneId, Namespace, NodeId, ReceiverId,
+    lane::{Amount, Ledger, ReceiptCell, SlotId},
+    wire::{Closed, Flags, Records},
+};
+
+pub(crate) use self::core::{Attachment, Core, Next, State};
+
+/// What has arrived for one receiver.
+pub(crate) struct Inbox {
+    pub(crate) id: ReceiverId,
+    pub(crate) namespace: Namespace,
+    core: Mutex<Core>,
+    waker: AtomicWaker,
+    /// How far the receiver is in its present batch. Only the receiver writes it; anyone may look.
+    progress: Progress,
+    /// Somebody will look at `progress` soon.
+    watched: AtomicBool,
+}
+
+/// How far a receiver is in a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    fn get(&self) -> Amount {
+        let messages = self.messages.load(Ordering::Acquire);
+        Amount::new(messages, self.bytes.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, amount: Amount) {
+        self.bytes.store(amount.bytes, Ordering::Relaxed);
+        self.messages.store(amount.messages, Ordering::Release);
+    }
+}
+
+/// The way back to the sender of a lane.
+pub(crate) trait Upstream: Send + Sync {
+    /// Tell the sender of its credit, soon.
+    fn owe(&self, lane: LaneId);
+    /// Ask the sender for credit that it does not need.
+    fn reclaim(&self, lane: LaneId);
+    /// Tell the sender to hand nothing more.
+    fn stop(&self, lane: LaneId);
+    /// The lane is over.
+    fn closed(&self, closed: Closed);
+    /// Look at how far the receiver is within a heartbeat or so.
+    fn watch(&self, inbox: &Arc<Inbox>);
+}
+
+/// The sender of a lane when it is in this very process: no network, no encoding.
+pub(crate) trait LocalSender: Send + Sync {
+    /// There is more credit, or less.
+    fn granted(&self);
+    /// How many messages of credit are promised to permits.
+    fn reserved(&self) -> u64;
+    /// Assign nothing more.
+    fn stop(&self);
+    /// Messages that were here and go back to the sender, oldest first.
+    fn returned(&self, batches: Vec<Batch>);
+    /// Messages were settled.
+    fn settled(&self, settled: Ledger);
+}
+
+/// Where a lane comes from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    Remote { node: NodeId, lane: LaneId, upstream: Arc<dyn Upstream> },
+    Local { node: NodeId, sender: Arc<dyn LocalSender> },
+}
+
+impl Source {
+    pub(crate) fn node(&self) -> NodeId {
+        match self {
+            Self::Remote { node, .. } | Self::Local { node, .. } => *node,
+        }
+    }
+}
+
+/// Messages of one lane, oldest first.
+pub(crate) struct Batch {
+    pub(crate) slot: SlotId,
+    pub(crate) from: NodeId,
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+    pub(crate) body: Body,
+}
+
+/// How messages lie in an inbox.
+pub(crate) enum Body {
+    Records(Records),
+    Large {
+        flags: Flags,
+        pieces: Vec<Bytes>,
+    },
+    /// A `VecDeque<LocalItem<T>>`.
+    Values(Box<dyn AnyQueue>),
+}
+
+/// A queue of values of a type that only the two ends know.
+pub(crate) trait AnyQueue: Any + Send {
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+    /// Takes the values out as messages that can go anywhere.
+    fn into_homeless(self: Box<Self>) -> Vec<crate::lane::Homeless>;
+}
+
+/// A value that has not left the process.
+pub(crate) struct LocalItem<T> {
+    pub(crate) value: T,
+    pub(crate) flags: Flags,
+    pub(crate) receipt: Option<Arc<ReceiptCell>>,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("id", &self.id).field("namespace", &self.namespace).finish()
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        id: ReceiverId,
+        namespace: Namespace,
+        capacity: Amount,
+        max_message: u64,
+        report_lost: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            namespace,
+            core: Mutex::new(Core::new(capacity, max_message, report_lost)),
+            waker: AtomicWaker::new(),
+            progress: Progress::default(),
+            watched: AtomicBool::new(false),
+        })
+    }
+
+    /// Changes it, then tells everyone who has to know.
+    pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.core.lock();
+        let result = change(&mut core);
+        self.tell(core);
+        result
+    }
+
+    /// The lock is not held while senders in this process are told: they have locks of their own.
+    fn tell(&self, mut core: MutexGuard<'_, Core>) {
+        let wake = core.take_wake();
+        let notices = core.take_notices();
+        drop(core);
+        for notice in notices {
+            notice.deliver();
+        }
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    // ---- the receiver's side ----
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// The receiver has worked through more of its batch. A plain store.
+    pub(crate) fn advance(&self, so_far: Amount) {
+        self.progress.set(so_far);
+    }
+
+    /// Accounts for what the receiver has taken since the last time. `answer`: a sender waits for it.
+    pub(crate) fn sync(&self, answer: bool) {
+        self.with(|core| core.sync(self.progress.get(), answer));
+    }
+
+    /// The next message of the present batch could not be decoded.
+    pub(crate) fn skip(&self, bytes: u64) {
+        self.with(|core| {
+            core.sync(self.progress.get(), false);
+            core.skip(bytes);
+        });
+        let Amount { messages, bytes: before } = self.progress.get();
+        self.progress.set(Amount::new(messages + 1, before + bytes));
+    }
+
+    /// The batch is done: gets the next one.
+    pub(crate) fn next(self: &Arc<Self>) -> Next {
+        let (next, upstream) = self.with(|core| {
+            core.sync(self.progress.get(), false);
+            self.progress.set(Amount::default());
+            let next = core.next();
+            let upstream = match &next {
+                Next::Batch(batch) if batch.count > 1 => core.upstream(batch.slot),
+                _ => None,
+            };
+            (next, upstream)
+        });
+        if let Some(upstream) = upstream
+            && !self.watched.swap(true, Ordering::Relaxed)
+        {
+            upstream.watch(self);
+        }
+        next
+    }
+
+    /// Somebody looks whether the receiver dawdles in its batch.
+    pub(crate) fn look(self: &Arc<Self>) {
+        self.watched.store(false, Ordering::Relaxed);
+        let upstream = self.with(|core| {
+            core.sync(self.progress.get(), true);
+            core.upstream_of_present()
+        });
+        if let Some(upstream) = upstream
+            && !self.watched.swap(true, Ordering::Relaxed)
+        {
+            upstream.watch(self);
+        }
+    }
+}

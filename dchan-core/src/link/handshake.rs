@@ -1,0 +1,181 @@
+//! Who is at the other end, and which of two connections stays.
+
+use bytes::Bytes;
+
+use super::ProtocolError;
+use crate::{
+    ErrorKind, Frame, FrameBatch, LaneId, NodeId, Received, TransportError,
+    transport::{Connection, FrameSink, FrameStream},
+    wire::{Control, Hello, Refusal, VERSION},
+};
+
+/// Why a connection did not come to stand.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Introduction {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// One of the two sides does not want it. If it is the other, then this is who that is.
+    #[error("{0}")]
+    Refused(Refusal, Option<Box<Hello>>),
+}
+
+/// Which of two connections between the same processes stays: the one with the higher rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rank {
+    pub(crate) attempt: u64,
+    pub(crate) dialler: NodeId,
+}
+
+impl Rank {
+    fn beats(self, other: Self) -> bool {
+        (self.attempt, std::cmp::Reverse(self.dialler))
+            > (other.attempt, std::cmp::Reverse(other.dialler))
+    }
+}
+
+/// The ranks of the connections to one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Ranks {
+    highest: u64,
+    established: Option<Rank>,
+}
+
+impl Ranks {
+    /// The number of the next attempt to dial.
+    pub(crate) fn next_attempt(&mut self) -> u64 {
+        self.highest += 1;
+        self.highest
+    }
+
+    /// Somebody else knows of that attempt.
+    pub(crate) fn seen(&mut self, attempt: u64) {
+        // A peer cannot push the number out of its range.
+        self.highest = self.highest.max(attempt.min(u64::MAX / 2));
+    }
+
+    /// Only a connection that stands refuses another one, and only if its rank is as high.
+    pub(crate) fn establish(&mut self, rank: Rank) -> Result<(), Rank> {
+        self.seen(rank.attempt);
+        match self.established {
+            Some(standing) if !rank.beats(standing) => Err(standing),
+            _ => {
+                self.established = Some(rank);
+                Ok(())
+            }
+        }
+    }
+
+    /// No connection stands any more.
+    pub(crate) fn fall(&mut self) {
+        self.established = None;
+    }
+}
+
+impl Hello {
+    /// Whether two nodes can talk at all. `self` is this node.
+    pub(crate) fn check(&self, theirs: &Hello) -> Result<(), Refusal> {
+        if self.version != theirs.version {
+            return Err(Refusal::Version { ours: self.version, theirs: theirs.version });
+        }
+        let text = |text: &str| text.chars().take(64).collect::<String>();
+        if self.cluster_name != theirs.cluster_name {
+            let (ours, theirs) = (text(&self.cluster_name), text(&theirs.cluster_name));
+            return Err(Refusal::ClusterName { ours, theirs });
+        }
+        if self.transport != theirs.transport {
+            let (ours, theirs) = (text(&self.transport), text(&theirs.transport));
+            return Err(Refusal::Transport { ours, theirs });
+        }
+        match (self.cluster, theirs.cluster) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                return Err(Refusal::Cluster { ours, theirs });
+            }
+            _ => {}
+        }
+        if self.node == theirs.node { Err(Refusal::Oneself) } else { Ok(()) }
+    }
+}
+
+/// The dialler's part: says who it is and hears who is there.
+pub(crate) async fn greet(
+    connection: &mut Connection,
+    mine: &Hello,
+) -> Result<Hello, Introduction> {
+    say(&mut *connection.sink, &Control::Hello(mine.clone())).await?;
+    match hear(&mut *connection.stream, &connection.peer).await? {
+        Control::Welcome(theirs) => match mine.check(&theirs) {
+            Ok(()) => Ok(theirs),
+            Err(refusal) => Err(Introduction::Refused(refusal, None)),
+        },
+        Control::Refuse(refusal, theirs) => {
+            Err(Introduction::Refused(refusal.mirrored(), Some(theirs)))
+        }
+        other => Err(unexpected("welcome", &other).into()),
+    }
+}
+
+/// The listener's part: hears who knocks.
+pub(crate) async fn expect_hello(connection: &mut Connection) -> Result<Hello, Introduction> {
+    match hear(&mut *connection.stream, &connection.peer).await? {
+        Control::Hello(theirs) if theirs.version != VERSION => {
+            let theirs = theirs.version;
+            Err(Introduction::Refused(Refusal::Version { ours: VERSION, theirs }, None))
+        }
+        Control::Hello(theirs) => Ok(theirs),
+        other => Err(unexpected("hello", &other).into()),
+    }
+}
+
+/// The listener lets the dialler in.
+pub(crate) async fn welcome(sink: &mut dyn FrameSink, mine: &Hello) -> Result<(), TransportError> {
+    say(sink, &Control::Welcome(mine.clone())).await
+}
+
+/// The listener turns the dialler away, and tells it why.
+pub(crate) async fn refuse(
+    mut connection: Connection,
+    refusal: Refusal,
+    mine: Hello,
+) -> Result<(), TransportError> {
+    say(&mut *connection.sink, &Control::Refuse(refusal, Box::new(mine))).await?;
+    connection.sink.close().await
+}
+
+fn unexpected(expected: &str, found: &Control) -> ProtocolError {
+    let found: String = format!("{found:?}").chars().take(64).collect();
+    ProtocolError(format!("expected a {expected}, found {found}"))
+}
+
+async fn say(sink: &mut dyn FrameSink, control: &Control) -> Result<(), TransportError> {
+    let mut batch = FrameBatch::new();
+    batch.push(Frame::new(LaneId::CONTROL, control.encode(Vec::new()).into()));
+    while !batch.is_empty() {
+        sink.send(&mut batch).await?;
+    }
+    Ok(())
+}
+
+/// The first frame that comes. Nothing may come with it: frames of other lanes can overtake those of
+/// the control lane, so each side is silent until it knows that the other has read this one.
+async fn hear(stream: &mut dyn FrameStream, peer: &crate::Addr) -> Result<Control, Introduction> {
+    let mut batch = FrameBatch::new();
+    while batch.is_empty() {
+        if stream.recv(&mut batch).await? == Received::End {
+            return Err(TransportError::new(ErrorKind::Broken, "shake hands with", peer).into());
+        }
+    }
+    let first = batch.pop().map(|frame| (frame.lane, frame.payload));
+    let Some((LaneId::CONTROL, payload)) = first else {
+        return Err(ProtocolError("expected a handshake, found another lane's frame".into()).into());
+    };
+    if !batch.is_empty() {
+        return Err(ProtocolError("expected a handshake, found more than that".into()).into());
+    }
+    let mut payload: Bytes = payload;
+    match Control::decode_next(&mut payload).map_err(ProtocolError::from)? {
+        Some(control) if payload.is_empty() => Ok(control),
+        _ => Err(ProtocolError("expected a handshake, found none".into()).into()),
+    }
+}

@@ -1,0 +1,224 @@
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::flow::Flow;
+use crate::{Frame, FrameBatch, LaneId, lane::Epoch, wire::Control};
+
+/// The most bytes that one batch is filled with.
+const BATCH: usize = 256 * 1024;
+/// The bytes that a lane may send before the next one has its turn.
+const QUANTUM: usize = 64 * 1024;
+/// The most frames and control messages that may wait. They are answers to what the peer sends: one
+/// that asks without listening is cut off.
+const WAITING: usize = 64 * 1024;
+
+/// A lane with something to send.
+pub(crate) trait ReadyLane: Send + Sync {
+    /// Puts frames into the batch until it holds `budget` bytes. Returns whether there is more.
+    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> bool;
+}
+
+/// What waits to go out through one connection. Any task puts things in; the writer takes them out.
+pub(crate) struct Outbox {
+    pub(crate) epoch: Epoch,
+    queues: Mutex<Queues>,
+    wake: Notify,
+}
+
+struct Queues {
+    control: VecDeque<Control>,
+    /// Lanes coming in whose sender should be told of credit.
+    owed: Vec<LaneId>,
+    /// Whole frames: requests, and last words of lanes that are gone.
+    frames: VecDeque<Frame>,
+    ready: VecDeque<Arc<dyn ReadyLane>>,
+    flow: Flow,
+    /// Data bytes that came in, and how many of them the peer has been told of.
+    received: (u64, u64),
+    asleep: bool,
+    finishing: bool,
+    overflow: bool,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(epoch: Epoch, window: u64) -> Self {
+        let queues = Queues {
+            control: VecDeque::new(),
+            owed: Vec::new(),
+            frames: VecDeque::new(),
+            ready: VecDeque::new(),
+            flow: Flow::new(window),
+            received: (0, 0),
+            asleep: false,
+            finishing: false,
+            overflow: false,
+        };
+        Self { epoch, queues: Mutex::new(queues), wake: Notify::new() }
+    }
+
+    pub(crate) fn control(&self, control: Control) {
+        self.put(|queues| queues.control.push_back(control));
+    }
+
+    /// The sender of an incoming lane should be told of its credit. The caller asks once until it is.
+    pub(crate) fn owe(&self, lane: LaneId) {
+        self.put(|queues| queues.owed.push(lane));
+    }
+
+    pub(crate) fn frames(&self, frames: impl IntoIterator<Item = Frame>) {
+        self.put(|queues| queues.frames.extend(frames));
+    }
+
+    /// A lane has something to send. The caller asks once until it is polled.
+    pub(crate) fn ready(&self, lane: Arc<dyn ReadyLane>) {
+        self.put(|queues| queues.ready.push_back(lane));
+    }
+
+    /// Nothing more will be put in: the writer says `Bye` when all is out, and closes.
+    pub(crate) fn finish(&self) {
+        self.put(|queues| queues.finishing = true);
+    }
+
+    /// Data has come in. The peer is told when a quarter of its window has.
+    pub(crate) fn on_data(&self, bytes: u64, tell_after: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let mut queues = self.queues.lock();
+        queues.received.0 += bytes;
+        let (total, told) = queues.received;
+        if total - told >= tell_after {
+            queues.received.1 = total;
+            drop(queues);
+            self.control(Control::Received(total));
+        }
+    }
+
+    /// The peer says how much data it has. `false` if it cannot have that much.
+    pub(crate) fn on_received(&self, total: u64) -> bool {
+        let mut plausible = true;
+        self.put(|queues| plausible = queues.flow.on_received(total));
+        plausible
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Queues)) {
+        let mut queues = self.queues.lock();
+        put(&mut queues);
+        if queues.control.len() + queues.frames.len() > WAITING {
+            queues.overflow = true;
+            queues.control.clear();
+            queues.frames.clear();
+        }
+        let wake = std::mem::take(&mut queues.asleep);
+        drop(queues);
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    // ---- the writer's side ----
+
+    /// Waits until something may have been put in.
+    pub(crate) async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Whether the peer let too much pile up.
+    pub(crate) fn has_overflown(&self) -> bool {
+        self.queues.lock().overflow
+    }
+
+    /// Takes out what belongs before all data. Returns the lanes that are owed credit, too.
+    pub(crate) fn take_urgent(&self) -> (VecDeque<Control>, Vec<LaneId>) {
+        let mut queues = self.queues.lock();
+        let mut owed = std::mem::take(&mut queues.owed);
+        owed.sort_unstable();
+        owed.dedup();
+        (std::mem::take(&mut queues.control), owed)
+    }
+
+    /// Fills the batch: whole frames first, then lanes in turn.
+    pub(crate) fn fill(&self, batch: &mut FrameBatch) {
+        let mut queues = self.queues.lock();
+        while let Some(frame) = queues.frames.pop_front_if(|_| batch.bytes() < BATCH) {
+            if frame.lane.is_data() {
+                queues.flow.on_sent(frame.payload.len() as u64);
+            }
+            batch.push(frame);
+        }
+        let before = batch.bytes();
+        let most = BATCH.min(before + queues.flow.room() as usize);
+        while batch.bytes() < most {
+            let Some(lane) = queues.ready.pop_front() else { break };
+            drop(queues);
+            let budget = most.min(batch.bytes() + QUANTUM);
+            let more = lane.poll(self.epoch, batch, budget);
+            queues = self.queues.lock();
+            if more {
+                queues.ready.push_back(lane);
+            }
+        }
+        queues.flow.on_sent((batch.bytes() - before) as u64);
+    }
+
+    /// Goes to sleep, if there is nothing to do: the next one who puts something in wakes the writer.
+    pub(crate) fn fall_asleep(&self) -> Asleep {
+        let mut queues = self.queues.lock();
+        let quiet = queues.control.is_empty() && queues.owed.is_empty() && queues.frames.is_empty();
+        if !quiet || (!queues.ready.is_empty() && queues.flow.room() > 0) {
+            return Asleep::No;
+        }
+        if queues.finishing && queues.ready.is_empty() {
+            return Asleep::Finished;
+        }
+        queues.asleep = true;
+        Asleep::Yes
+    }
+
+    /// While a send is under way: asks to be woken by the next thing that is put in.
+    pub(crate) fn listen(&self) {
+        let mut queues = self.queues.lock();
+        if queues.control.is_empty() && queues.owed.is_empty() {
+            queues.asleep = true;
+        } else {
+            drop(queues);
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Whether the writer may sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asleep {
+    Yes,
+    No,
+    /// All is out, and nothing more will come.
+    Finished,
+}
+
+/// Frames that hold these control messages, as few as possible.
+pub(crate) fn control_frames(controls: impl IntoIterator<Item = Control>) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut payload = Vec::new();
+    for control in controls {
+        let before = payload.len();
+        payload = control.encode(payload);
+        if payload.len() > Frame::MAX / 2 {
+            let rest = if before > 0 { payload.split_off(before) } else { Vec::new() };
+            frames.push(Bytes::from(std::mem::replace(&mut payload, rest)));
+        }
+    }
+    if !payload.is_empty() {
+        frames.push(payload.into());
+    }
+    frames.into_iter().map(|payload| Frame::new(LaneId::CONTROL, payload)).collect()
+}

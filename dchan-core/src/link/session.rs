@@ -1,0 +1,254 @@
+//! The two tasks of a connection: one reads, one writes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
+
+use super::{
+    Outbox, ProtocolError, Verdict,
+    liveness::Liveness,
+    outbox::{Asleep, control_frames},
+};
+use crate::{
+    Frame, FrameBatch, LaneId, Received, TransportError,
+    config::Times,
+    lane::Epoch,
+    transport::{FrameSink, FrameStream},
+    wire::{Beat, Control},
+};
+
+/// A batch of more bytes than this means that more will follow soon.
+const BUSY: usize = 16 * 1024;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    #[error("the peer ended the connection")]
+    Ended,
+    #[error("the peer was not heard from for too long")]
+    Silent,
+    #[error("the peer does not read what is sent to it")]
+    Overflow,
+    #[error("another connection to the same peer took its place")]
+    Superseded,
+    #[error("this node closed the connection")]
+    Closed,
+}
+
+impl Cut {
+    /// One word for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Transport(_) => "transport",
+            Self::Protocol(_) => "protocol",
+            Self::Ended => "ended",
+            Self::Silent => "silent",
+            Self::Overflow => "overflow",
+            Self::Superseded => "superseded",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What a connection serves.
+pub(crate) trait Endpoint: Send + Sync + 'static {
+    /// A frame has come in.
+    fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<(), ProtocolError>;
+    /// One heartbeat has passed: whether the peer was heard from.
+    fn on_verdict(&self, epoch: Epoch, verdict: Verdict);
+    /// What to say in a heartbeat.
+    fn beat(&self) -> Beat;
+    /// The credit of incoming lanes whose senders should be told of it.
+    fn credit(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control>;
+}
+
+/// Which end of a connection a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Knows that the other end has read its hello: may write at once.
+    Dialler,
+    /// Writes once it has heard from the dialler, who may still be reading the welcome.
+    Listener,
+}
+
+/// A connection that stands, and the tasks that serve it.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) epoch: Epoch,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) endpoint: Arc<dyn Endpoint>,
+    pub(crate) times: Times,
+    /// Data bytes after which the peer is told how much has come in.
+    pub(crate) tell_after: u64,
+    pub(crate) heard: Arc<Heard>,
+}
+
+/// How the reader tells the writer that there are signs of life.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    lately: AtomicBool,
+    first: Notify,
+}
+
+impl Session {
+    /// Reads until the connection ends.
+    pub(crate) async fn read(self, mut stream: Box<dyn FrameStream>) -> Cut {
+        let mut batch = FrameBatch::new();
+        loop {
+            match stream.recv(&mut batch).await {
+                Err(error) => return error.into(),
+                Ok(Received::End) => return Cut::Ended,
+                Ok(Received::Frames) => {}
+            }
+            if !self.heard.lately.swap(true, Relaxed) {
+                self.heard.first.notify_one();
+            }
+            let mut data = 0;
+            while let Some(frame) = batch.pop() {
+                if frame.lane.is_data() {
+                    data += frame.payload.len() as u64;
+                }
+                if let Err(error) = self.endpoint.on_frame(self.epoch, frame) {
+                    return error.into();
+                }
+            }
+            self.outbox.on_data(data, self.tell_after);
+        }
+    }
+
+    /// Writes until the connection ends.
+    pub(crate) async fn write(self, mut sink: Box<dyn FrameSink>, side: Side) -> Cut {
+        match self.write_all(&mut *sink, side).await {
+            Err(cut) => cut,
+            Ok(()) => match sink.close().await {
+                Ok(()) => Cut::Closed,
+                Err(error) => error.into(),
+            },
+        }
+    }
+
+    async fn write_all(&self, sink: &mut dyn FrameSink, side: Side) -> Result<(), Cut> {
+        let period = self.times.heartbeat;
+        let mut beats = interval_at(Instant::now() + period, period);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let Times { suspect, silence, .. } = self.times;
+        let mut liveness = Liveness::new(period, suspect, silence);
+        match side {
+            Side::Dialler => self.outbox.control(Control::Beat(self.endpoint.beat())),
+            Side::Listener => self.hear_first(&mut beats, &mut liveness).await?,
+        }
+        let mut batch = FrameBatch::new();
+        let mut busy = false;
+        loop {
+            self.put_urgent(&mut batch);
+            self.outbox.fill(&mut batch);
+            if !batch.is_empty() {
+                busy = batch.bytes() > BUSY;
+                self.send(sink, &mut batch, &mut beats, &mut liveness).await?;
+                continue;
+            }
+            match self.outbox.fall_asleep() {
+                Asleep::No => continue,
+                Asleep::Finished => {
+                    batch.push(bye());
+                    return self.send(sink, &mut batch, &mut beats, &mut liveness).await;
+                }
+                Asleep::Yes => {}
+            }
+            // What little is still in the transport goes out before the writer rests.
+            sink.send(&mut batch).await?;
+            tokio::select! {
+                () = self.outbox.wait() => {
+                    // In a flood, one turn of the others fills the batch; a lone message leaves at once.
+                    if busy {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                _ = beats.tick() => self.on_beat(&mut liveness)?,
+            }
+            busy = false;
+        }
+    }
+
+    /// Waits for a sign of life.
+    async fn hear_first(&self, beats: &mut Interval, liveness: &mut Liveness) -> Result<(), Cut> {
+        loop {
+            tokio::select! {
+                () = self.heard.first.notified() => return Ok(()),
+                _ = beats.tick() => {
+                    if liveness.on_beat(false) == Verdict::Dead {
+                        return Err(Cut::Silent);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a batch. What is urgent goes in front of it, also while it waits.
+    async fn send(
+        &self,
+        sink: &mut dyn FrameSink,
+        batch: &mut FrameBatch,
+        beats: &mut Interval,
+        liveness: &mut Liveness,
+    ) -> Result<(), Cut> {
+        while !batch.is_empty() {
+            self.outbox.listen();
+            tokio::select! {
+                biased;
+                sent = sink.send(batch) => sent?,
+                _ = beats.tick() => self.on_beat(liveness)?,
+                () = self.outbox.wait() => {}
+            }
+            if !batch.is_empty() {
+                self.put_urgent(batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts control messages and credit before everything else.
+    fn put_urgent(&self, batch: &mut FrameBatch) {
+        let (mut controls, owed) = self.outbox.take_urgent();
+        if !owed.is_empty() {
+            controls.extend(self.endpoint.credit(self.epoch, &owed));
+        }
+        if controls.is_empty() {
+            return;
+        }
+        // Behind control frames that could not go yet: that lane has its order, too.
+        let mut before = Vec::new();
+        while let Some(frame) = batch.take_where(|frame| frame.lane == LaneId::CONTROL) {
+            before.push(frame);
+        }
+        before.extend(control_frames(controls));
+        before.into_iter().rev().for_each(|frame| batch.push_front(frame));
+    }
+
+    fn on_beat(&self, liveness: &mut Liveness) -> Result<(), Cut> {
+        let verdict = liveness.on_beat(self.heard.lately.swap(false, Relaxed));
+        if verdict == Verdict::Dead {
+            return Err(Cut::Silent);
+        }
+        if self.outbox.has_overflown() {
+            return Err(Cut::Overflow);
+        }
+        self.endpoint.on_verdict(self.epoch, verdict);
+        self.outbox.control(Control::Beat(self.endpoint.beat()));
+        Ok(())
+    }
+}
+
+fn bye() -> Frame {
+    Frame::new(LaneId::CONTROL, Control::Bye.encode(Vec::new()).into())
+}

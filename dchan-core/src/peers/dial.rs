@@ -1,0 +1,205 @@
+//! Making connections, and serving what membership asks of them.
+
+use std::sync::Arc;
+
+use tokio::{sync::mpsc, time::timeout};
+use tracing::{debug, info, warn};
+
+use super::{
+    Peer, Peers, Shared,
+    peer::{Role, info_of},
+};
+use crate::{
+    Addr, Call, ErrorKind, Identify, PeerInfo, RequestError,
+    link::{Backoff, Introduction, Rank, greet},
+    wire::{Hello, Refusal},
+};
+
+/// A dial that came to nothing.
+struct Failed {
+    kind: ErrorKind,
+    reason: String,
+    /// Who is there all the same.
+    found: Option<Box<Hello>>,
+    transient: bool,
+}
+
+impl Peer {
+    /// Begins to dial, unless there is a connection, or a dial, or no need.
+    pub(super) fn dial_if_wanted(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if state.dialling || self.shared.stopping.is_cancelled() {
+            return;
+        }
+        state.dialling = true;
+        drop(state);
+        if self.is_up() || !self.is_wanted() {
+            self.state.lock().dialling = false;
+            return;
+        }
+        let peer = self.clone();
+        self.shared.tasks.spawn(async move {
+            let stopping = peer.shared.stopping.clone();
+            stopping.run_until_cancelled(peer.dial_until_up()).await;
+            peer.state.lock().dialling = false;
+            // Something may have come to want a link in the last moment.
+            if !stopping.is_cancelled() && !peer.is_up() && peer.is_wanted() {
+                peer.dial_if_wanted();
+            }
+        });
+    }
+
+    async fn dial_until_up(self: &Arc<Self>) {
+        let (first, most) = self.shared.config.times.redial;
+        let mut backoff = Backoff::new(first, most, self.shared.random());
+        let mut warned = false;
+        while !self.is_up() && self.is_wanted() {
+            let Some(addr) = self.addr() else { return };
+            match self.dial_once(&addr).await {
+                Ok(()) => return,
+                Err(failed) => {
+                    if !failed.transient && !std::mem::replace(&mut warned, true) {
+                        warn!(peer = %self.id, %addr, reason = failed.reason, "cannot link");
+                    } else {
+                        debug!(peer = %self.id, %addr, reason = failed.reason, "cannot link yet");
+                    }
+                    self.asks.lock().on_unreachable(failed.kind, &failed.reason);
+                }
+            }
+            // One that comes from the other side in the meantime will do.
+            let mut up = self.watch_up();
+            let _came = timeout(backoff.next_wait(), up.wait_for(|up| *up != 0)).await;
+        }
+    }
+
+    async fn dial_once(self: &Arc<Self>, addr: &Addr) -> Result<(), Failed> {
+        let attempt = self.state.lock().ranks.next_attempt();
+        let (hello, connection) =
+            shake(&self.shared, addr, attempt).await.inspect_err(|failed| {
+                if let Some(found) = &failed.found {
+                    self.state.lock().ranks.seen(found.attempt);
+                }
+            })?;
+        if hello.node != self.id {
+            let reason = format!("expected node {}, found {}", self.id, hello.node);
+            return Err(Failed::new(ErrorKind::Refused, reason));
+        }
+        let rank = Rank { attempt, dialler: self.shared.me.id };
+        let installed = self
+            .install(&hello, rank)
+            .map_err(|refusal| Failed::new(ErrorKind::Refused, refusal.to_string()))?;
+        self.send_waiting();
+        self.shared.tasks.spawn(self.clone().serve(installed, connection, Role::Dialler));
+        Ok(())
+    }
+}
+
+impl Failed {
+    fn new(kind: ErrorKind, reason: String) -> Self {
+        Self { kind, reason, found: None, transient: true }
+    }
+}
+
+/// Dials and introduces this node.
+async fn shake(
+    shared: &Shared,
+    addr: &Addr,
+    attempt: u64,
+) -> Result<(Hello, crate::Connection), Failed> {
+    let mine = shared.hello(attempt);
+    let shaken = async {
+        let mut connection = shared.transport.dial(addr).await?;
+        let hello = greet(&mut connection, &mine).await?;
+        Ok::<_, Introduction>((hello, connection))
+    };
+    match timeout(shared.config.times.handshake, shaken).await {
+        Ok(Ok(shaken)) => Ok(shaken),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(_) => Err(Failed::new(ErrorKind::TimedOut, "no connection in time".into())),
+    }
+}
+
+fn failed(error: Introduction) -> Failed {
+    let reason = match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    match error {
+        Introduction::Transport(error) => {
+            let transient = error.kind.is_transient();
+            Failed { kind: error.kind, reason, found: None, transient }
+        }
+        Introduction::Protocol(_) => Failed::new(ErrorKind::Protocol, reason),
+        Introduction::Refused(refusal, found) => {
+            let transient = refusal.is_transient();
+            let found = found.map(|mut hello| {
+                if let Refusal::Established { attempt, .. } = refusal {
+                    hello.attempt = hello.attempt.max(attempt);
+                }
+                hello
+            });
+            Failed { kind: ErrorKind::Refused, reason, found, transient }
+        }
+    }
+}
+
+/// Serves what membership asks for, until nobody can ask any more.
+pub(crate) async fn serve_calls(peers: Arc<Peers>, mut calls: mpsc::Receiver<Call>) {
+    while let Some(call) = calls.recv().await {
+        match call {
+            Call::Ask(ask) => {
+                let peer = peers.peer(ask.to, None);
+                if !peer.is_up() {
+                    peer.set_addr(&ask.at);
+                }
+                peer.ask(ask);
+            }
+            Call::Identify(identify) => {
+                peers.shared.tasks.spawn(peers.clone().identify(identify));
+            }
+        }
+    }
+}
+
+impl Peers {
+    async fn identify(self: Arc<Self>, identify: Identify) {
+        let Identify { at, deadline, mut reply } = identify;
+        let stopping = self.shared.stopping.clone();
+        let found = tokio::select! {
+            found = self.find_out(&at) => found,
+            () = tokio::time::sleep_until(deadline) => Err(RequestError::TimedOut),
+            () = reply.closed() => return,
+            () = stopping.cancelled() => Err(RequestError::Stopped),
+        };
+        let _gone = reply.send(found);
+    }
+
+    async fn find_out(self: &Arc<Self>, at: &Addr) -> Result<PeerInfo, RequestError> {
+        if let Some(info) = self.at(at).and_then(|peer| peer.info()) {
+            return Ok(info);
+        }
+        let attempt = 1;
+        let unreachable = |failed: Failed| RequestError::Unreachable {
+            at: at.clone(),
+            kind: failed.kind,
+            reason: failed.reason,
+        };
+        let (hello, connection) = match shake(&self.shared, at, attempt).await {
+            Ok(shaken) => shaken,
+            // There is a link already, under another address, or it is being made.
+            Err(Failed { found: Some(hello), transient: true, .. }) => return Ok(info_of(&hello)),
+            Err(failed) => return Err(unreachable(failed)),
+        };
+        let info = info_of(&hello);
+        let peer = self.peer(hello.node, None);
+        let rank = Rank { attempt, dialler: self.shared.me.id };
+        match peer.install(&hello, rank) {
+            Ok(installed) => {
+                peer.send_waiting();
+                self.shared.tasks.spawn(peer.serve(installed, connection, Role::Dialler));
+            }
+            Err(refusal) => info!(peer = %info.id, addr = %at, %refusal, "one link is enough"),
+        }
+        Ok(info)
+    }
+}

@@ -1,0 +1,221 @@
+//! The lanes that come in from a peer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use tracing::warn;
+
+use super::Peer;
+use crate::{
+    LaneId,
+    inbox::{Attachment, Inbox, Source, Upstream},
+    lane::{Epoch, LaneFault, SlotId},
+    link::ProtocolError,
+    wire::{Attach, Closed, Control, LaneFrame},
+};
+
+/// The lanes that come in from a peer, and those that are over but not confirmed.
+#[derive(Default)]
+pub(super) struct Incoming {
+    entries: BTreeMap<LaneId, InEntry>,
+}
+
+pub(super) enum InEntry {
+    Live(Arc<Inbox>, SlotId),
+    /// How it ended. Kept until the sender confirms that it knows, or its process is gone.
+    Over(Closed),
+}
+
+impl Incoming {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn live(&self) -> Vec<(Arc<Inbox>, SlotId)> {
+        let live = |entry: &InEntry| match entry {
+            InEntry::Live(inbox, slot) => Some((inbox.clone(), *slot)),
+            InEntry::Over(_) => None,
+        };
+        self.entries.values().filter_map(live).collect()
+    }
+
+    pub(super) fn tombstones(&self) -> Vec<Closed> {
+        let over = |entry: &InEntry| match entry {
+            InEntry::Live(..) => None,
+            InEntry::Over(closed) => Some(closed.clone()),
+        };
+        self.entries.values().filter_map(over).collect()
+    }
+}
+
+impl Peer {
+    /// The connection is gone.
+    pub(super) fn cut_incoming(&self) {
+        let live = self.incoming.lock().live();
+        live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.cut(slot)));
+    }
+
+    /// The process at the other end is gone: it will not ask how its lanes ended.
+    pub(super) fn bury_incoming(&self) {
+        let live = self.incoming.lock().live();
+        self.incoming.lock().entries.clear();
+        live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.sender_lost(slot, false)));
+    }
+
+    /// The process at the other end has been out of reach for too long. It may come back and ask.
+    pub(super) fn lose_incoming(&self) {
+        let live = self.incoming.lock().live();
+        live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.sender_lost(slot, true)));
+    }
+
+    pub(super) fn on_lane_frame(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        id: LaneId,
+        payload: Bytes,
+    ) -> Result<(), ProtocolError> {
+        let frame = LaneFrame::decode(payload)?;
+        match frame {
+            LaneFrame::Attach(attach) => return self.on_attach(epoch, id, &attach),
+            LaneFrame::ClosedAck => {
+                let mut incoming = self.incoming.lock();
+                if let Some(InEntry::Over(_)) = incoming.entries.get(&id) {
+                    incoming.entries.remove(&id);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let (inbox, slot) = match self.incoming.lock().entries.get(&id) {
+            Some(InEntry::Live(inbox, slot)) => (inbox.clone(), *slot),
+            // It was closed while this was under way: its sender has it, too.
+            Some(InEntry::Over(_)) | None => return Ok(()),
+        };
+        let handled = inbox.with(|core| match frame {
+            LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
+            LaneFrame::Chunk(header, chunk) => core.chunk(slot, epoch, &header, chunk),
+            LaneFrame::Want(want) => core.want(slot, &want),
+            LaneFrame::Fin => {
+                core.finish(slot, epoch);
+                Ok(())
+            }
+            LaneFrame::Attach(_) | LaneFrame::ClosedAck => Ok(()),
+        });
+        handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))
+    }
+
+    /// A lane whose sender breaks the rules ends, or the same would happen in the next connection.
+    fn fail_incoming(
+        &self,
+        id: LaneId,
+        inbox: &Arc<Inbox>,
+        slot: SlotId,
+        fault: &LaneFault,
+    ) -> ProtocolError {
+        warn!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, "lane ended");
+        metrics::counter!("dchan_lane_faults_total").increment(1);
+        self.incoming.lock().entries.remove(&id);
+        inbox.with(|core| core.sender_lost(slot, false));
+        ProtocolError(format!("lane {id}: {fault}"))
+    }
+
+    fn on_attach(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        id: LaneId,
+        attach: &Attach,
+    ) -> Result<(), ProtocolError> {
+        let known = match self.incoming.lock().entries.get(&id) {
+            Some(InEntry::Live(inbox, slot)) => Some((inbox.clone(), *slot)),
+            Some(InEntry::Over(closed)) => {
+                self.control(Control::Closed(closed.clone()));
+                return Ok(());
+            }
+            None => None,
+        };
+        if let Some((inbox, slot)) = known {
+            if let Attachment::Resumed(_, mut resumed) =
+                inbox.with(|core| core.attach(slot, epoch, attach))
+            {
+                resumed.credit.lane = id;
+                self.control(Control::Resumed(resumed));
+            }
+            return Ok(());
+        }
+        if !attach.fresh {
+            self.control(Control::NotFound(id));
+            return Ok(());
+        }
+        self.open_incoming(epoch, id, attach)
+    }
+
+    fn open_incoming(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        id: LaneId,
+        attach: &Attach,
+    ) -> Result<(), ProtocolError> {
+        if self.incoming.lock().entries.len() >= self.shared.config.limits.lanes {
+            let most = self.shared.config.limits.lanes;
+            return Err(ProtocolError(format!("more than {most} lanes")));
+        }
+        let inbox = self.shared.inbox(&attach.receiver);
+        let inbox = inbox.filter(|inbox| inbox.namespace == attach.namespace);
+        let upstream: Arc<dyn Upstream> = self.clone();
+        let source = Source::Remote { node: self.id, lane: id, upstream };
+        let opened = inbox.and_then(|inbox| {
+            let opened = inbox.with(|core| core.open(source, epoch, attach));
+            opened.map(|(slot, resumed)| (inbox, slot, resumed))
+        });
+        match opened {
+            Some((inbox, slot, resumed)) => {
+                // The receiver may have closed meanwhile: then how it ended stands here already.
+                let live = InEntry::Live(inbox, slot);
+                self.incoming.lock().entries.entry(id).or_insert(live);
+                self.control(Control::Resumed(resumed));
+            }
+            None => {
+                let (taken, skipped) = (0, Vec::new());
+                self.control(Control::Closed(Closed { lane: id, taken, skipped }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The credit of those of the lanes that this connection has.
+    pub(super) fn credit_of(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control> {
+        let credit = |id: &LaneId| {
+            let (inbox, slot) = match self.incoming.lock().entries.get(id)? {
+                InEntry::Live(inbox, slot) => (inbox.clone(), *slot),
+                InEntry::Over(_) => return None,
+            };
+            inbox.with(|core| core.credit(slot, *id, epoch)).map(Control::Credit)
+        };
+        lanes.iter().filter_map(credit).collect()
+    }
+}
+
+impl Upstream for Peer {
+    fn owe(&self, lane: LaneId) {
+        if let Some(outbox) = self.outbox() {
+            outbox.owe(lane);
+        }
+    }
+
+    fn reclaim(&self, lane: LaneId) {
+        self.control(Control::Reclaim(lane));
+    }
+
+    fn stop(&self, lane: LaneId) {
+        self.control(Control::Stop(lane));
+    }
+
+    fn closed(&self, closed: Closed) {
+        self.incoming.lock().entries.insert(closed.lane, InEntry::Over(closed.clone()));
+        self.control(Control::Closed(closed));
+    }
+
+    fn watch(&self, inbox: &Arc<Inbox>) {
+        Peer::watch(self, inbox);
+    }
+}

@@ -1,0 +1,15 @@
+//! All links of a node: one connection to each peer, and the lanes that go through it.
+
+mod accept;
+mod asks;
+mod dial;
+mod incoming;
+mod out_lane;
+mod peer;
+mod shared;
+
+pub(crate) use accept::serve_listener;
+pub(crate) use dial::serve_calls;
+pub(crate) use out_lane::{LaneOwner, Out, OutLane};
+pub(crate) use peer::Peer;
+pub(crate) use shared::{Peers, Shared};

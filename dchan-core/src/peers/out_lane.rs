@@ -1,0 +1,128 @@
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Peer;
+use crate::{
+    FrameBatch, LaneId, NodeId, ReceiverId,
+    lane::{Epoch, Homeless, Outbound},
+    link::ReadyLane,
+};
+
+/// Whoever assigns messages to lanes.
+pub(crate) trait LaneOwner: Send + Sync {
+    /// The lane may have more credit, or less.
+    fn recount(&self, lane: &OutLane);
+    /// Messages of a lane come back and need another one.
+    fn returned(&self, messages: Vec<Homeless>);
+    /// Nothing is left of the lane.
+    fn ended(&self, lane: &OutLane);
+    /// Messages were settled.
+    fn settled(&self);
+}
+
+/// The sending side of a lane, and who it belongs to.
+pub(crate) struct OutLane {
+    pub(crate) id: LaneId,
+    pub(crate) receiver: ReceiverId,
+    pub(crate) node: NodeId,
+    peer: Arc<Peer>,
+    owner: Weak<dyn LaneOwner>,
+    out: Mutex<Out>,
+}
+
+/// What the lock of a lane holds.
+pub(crate) struct Out {
+    pub(crate) lane: Outbound,
+    /// How many messages of its credit are on offer to senders.
+    pub(crate) offered: u64,
+    /// Its peer is silent: it is not chosen.
+    suspended: bool,
+    /// The connection that may poll it.
+    epoch: Epoch,
+    queued: bool,
+}
+
+impl fmt::Debug for OutLane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutLane").field("id", &self.id).field("node", &self.node).finish()
+    }
+}
+
+impl Out {
+    /// How many messages may be assigned to the lane now.
+    pub(crate) fn credit(&self) -> u64 {
+        if self.suspended { 0 } else { self.lane.credit() }
+    }
+}
+
+impl OutLane {
+    pub(super) fn new(lane: Outbound, peer: Arc<Peer>, owner: Weak<dyn LaneOwner>) -> Arc<Self> {
+        let (id, receiver, node) = (lane.id, lane.receiver, peer.id);
+        let out = Out { lane, offered: 0, suspended: false, epoch: 0, queued: false };
+        Arc::new(Self { id, receiver, node, peer, owner, out: Mutex::new(out) })
+    }
+
+    pub(crate) fn owner(&self) -> Option<Arc<dyn LaneOwner>> {
+        self.owner.upgrade()
+    }
+
+    /// Changes the lane. If it has something to send then, its connection is told.
+    pub(crate) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut Out) -> R) -> R {
+        let mut out = self.out.lock();
+        let result = change(&mut out);
+        self.queue(&mut out);
+        result
+    }
+
+    /// Looks at the lane.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Out) -> R) -> R {
+        look(&mut self.out.lock())
+    }
+
+    fn queue(self: &Arc<Self>, out: &mut MutexGuard<'_, Out>) {
+        if out.queued || out.epoch == 0 || !out.lane.has_business(out.epoch) {
+            return;
+        }
+        // The outbox is looked up under the lock: a new connection puts its own in place first and
+        // then visits the lanes, so that none is left in the queue of an old one.
+        if let Some(outbox) = self.peer.outbox() {
+            out.queued = true;
+            outbox.ready(self.clone());
+        }
+    }
+
+    /// A new connection stands.
+    pub(super) fn on_up(self: &Arc<Self>, epoch: Epoch) {
+        let mut out = self.out.lock();
+        out.lane.cut();
+        (out.epoch, out.queued, out.suspended) = (epoch, false, false);
+        self.queue(&mut out);
+    }
+
+    /// The connection is gone.
+    pub(super) fn on_down(&self) {
+        let mut out = self.out.lock();
+        out.lane.cut();
+        (out.epoch, out.queued) = (0, false);
+    }
+
+    pub(super) fn suspend(&self, suspended: bool) {
+        self.out.lock().suspended = suspended;
+    }
+}
+
+impl ReadyLane for OutLane {
+    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> bool {
+        let mut out = self.out.lock();
+        if out.epoch != epoch {
+            return false;
+        }
+        let more = out.lane.poll(epoch, batch, budget);
+        out.queued = more;
+        more
+    }
+}

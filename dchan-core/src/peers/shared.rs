@@ -1,0 +1,169 @@
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Peer;
+use crate::{
+    Addr, Config, Incarnation, LaneId, LinkState, Links, Me, NodeId, Question, ReceiverId,
+    Transport, View,
+    inbox::Inbox,
+    wire::{Hello, VERSION},
+};
+
+/// What all links of a node share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) me: Me,
+    pub(crate) config: Config,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    pub(crate) links: watch::Sender<Links>,
+    pub(crate) questions: mpsc::Sender<Question>,
+    pub(crate) tasks: TaskTracker,
+    /// Set when the node stops taking part: no new links, no dialling.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) started: Instant,
+    pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
+    next_lane: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        me: Me,
+        config: Config,
+        transport: Arc<dyn Transport>,
+        view: watch::Receiver<Arc<View>>,
+        questions: mpsc::Sender<Question>,
+    ) -> Self {
+        Self {
+            me,
+            config,
+            transport,
+            view,
+            links: watch::Sender::new(Links::new()),
+            questions,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            started: Instant::now(),
+            inboxes: Mutex::new(HashMap::new()),
+            next_lane: AtomicU64::new(LaneId::FIRST.0),
+        }
+    }
+
+    /// A lane id that this process has not used.
+    pub(crate) fn next_lane(&self) -> LaneId {
+        LaneId(self.next_lane.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How this node introduces itself.
+    pub(crate) fn hello(&self, attempt: u64) -> Hello {
+        let view = self.view.borrow();
+        Hello {
+            version: VERSION,
+            cluster_name: self.config.cluster_name.clone(),
+            cluster: view.cluster,
+            transport: self.transport.name().into(),
+            node: self.me.id,
+            incarnation: self.incarnation(&view),
+            boot: self.me.boot,
+            addr: self.me.addr.clone(),
+            attempt,
+        }
+    }
+
+    /// The list may have this node in a later life than it started in.
+    fn incarnation(&self, view: &View) -> Incarnation {
+        let listed = view.nodes.get(&self.me.id).filter(|entry| entry.boot == self.me.boot);
+        listed.map_or(self.me.incarnation, |entry| entry.incarnation.max(self.me.incarnation))
+    }
+
+    /// The receiver of this process with that id.
+    pub(crate) fn inbox(&self, id: &ReceiverId) -> Option<Arc<Inbox>> {
+        self.inboxes.lock().get(id).cloned()
+    }
+
+    /// Microseconds since the node started.
+    pub(crate) fn now_micros(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    pub(crate) fn random(&self) -> fastrand::Rng {
+        // Forked by the lane counter, so that tasks that start in any order differ all the same.
+        let salt = self.next_lane.fetch_add(1, Ordering::Relaxed);
+        fastrand::Rng::with_seed(self.config.seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    pub(crate) fn publish(&self, peer: NodeId, state: LinkState) {
+        self.links.send_if_modified(|links| {
+            if links.get(&peer) == Some(&state) {
+                return false;
+            }
+            links.insert(peer, state);
+            true
+        });
+    }
+}
+
+/// All peers that this node has had something to do with.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(crate) shared: Arc<Shared>,
+    map: Mutex<HashMap<NodeId, Arc<Peer>>>,
+}
+
+impl Peers {
+    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared, map: Mutex::new(HashMap::new()) })
+    }
+
+    /// The peer with that id. `addr`: where it can be reached, if that is known better than before.
+    pub(crate) fn peer(&self, id: NodeId, addr: Option<&Addr>) -> Arc<Peer> {
+        let mut map = self.map.lock();
+        let peer = map.entry(id).or_insert_with(|| Peer::new(id, self.shared.clone())).clone();
+        drop(map);
+        if let Some(addr) = addr {
+            peer.set_addr(addr);
+        }
+        peer
+    }
+
+    /// A peer with a link, by its address.
+    pub(crate) fn at(&self, addr: &Addr) -> Option<Arc<Peer>> {
+        self.all().into_iter().find(|peer| peer.is_up_at(addr))
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Peer>> {
+        self.map.lock().values().cloned().collect()
+    }
+
+    /// Forgets peers of which nothing is left: not listed, not linked, no lanes.
+    pub(crate) fn forget_idle(&self) {
+        let view = self.shared.view.borrow().clone();
+        let mut gone = Vec::new();
+        self.map.lock().retain(|id, peer| {
+            let keep = view.nodes.contains_key(id) || peer.is_in_use();
+            if !keep {
+                gone.push(*id);
+            }
+            keep
+        });
+        if !gone.is_empty() {
+            self.shared.links.send_modify(|links| {
+                for id in gone {
+                    links.remove(&id);
+                }
+            });
+        }
+    }
+}
