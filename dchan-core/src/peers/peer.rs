@@ -312,10 +312,22 @@ impl Peer {
     pub(super) async fn serve(
         self: Arc<Self>,
         installed: Installed,
-        connection: Connection,
-        side: Side,
+        mut connection: Connection,
+        role: Role,
     ) {
         let Installed { epoch, outbox, cancel } = installed;
+        let side = match role {
+            Role::Dialler => Side::Dialler,
+            Role::Listener(mine) => {
+                let welcomed = welcome(&mut *connection.sink, &mine);
+                let limit = self.shared.config.times.handshake;
+                match tokio::time::timeout(limit, welcomed).await {
+                    Ok(Ok(())) => Side::Listener,
+                    Ok(Err(error)) => return self.on_cut(epoch, &error.into()),
+                    Err(_) => return self.on_cut(epoch, &Cut::Silent),
+                }
+            }
+        };
         let session = Session {
             epoch,
             outbox: outbox.clone(),
