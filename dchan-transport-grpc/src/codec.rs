@@ -1,4 +1,4 @@
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use dchan_core::{Frame, LaneId};
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint,
@@ -49,11 +49,7 @@ impl Encoder for FramesCodec {
     fn encode(&mut self, frames: Frames, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
         let len = frames.0.iter().map(|frame| FIELD_MAX + len_of(frame)).sum();
         out.reserve(len);
-        for frame in &frames.0 {
-            encode_key(1, WireType::LengthDelimited, out);
-            encode_varint(len_of(frame) as u64, out);
-            put(frame, out);
-        }
+        frames.0.iter().for_each(|frame| put(frame, out));
         Ok(())
     }
 
@@ -82,8 +78,10 @@ fn len_of(frame: &Frame) -> usize {
     lane + bytes + if frame.last { 2 } else { 0 }
 }
 
-fn put(frame: &Frame, out: &mut EncodeBuf<'_>) {
-    use bytes::BufMut;
+/// Writes a frame as a field of its message.
+pub(crate) fn put(frame: &Frame, out: &mut impl BufMut) {
+    encode_key(1, WireType::LengthDelimited, out);
+    encode_varint(len_of(frame) as u64, out);
     if frame.lane.0 != 0 {
         encode_key(1, WireType::Varint, out);
         encode_varint(frame.lane.0, out);
@@ -99,7 +97,8 @@ fn put(frame: &Frame, out: &mut EncodeBuf<'_>) {
     }
 }
 
-fn decode(mut message: Bytes) -> Result<Frames, Status> {
+/// Reads a message.
+pub(crate) fn decode(mut message: Bytes) -> Result<Frames, Status> {
     let mut frames = Vec::new();
     while message.has_remaining() {
         match decode_key(&mut message).map_err(malformed)? {

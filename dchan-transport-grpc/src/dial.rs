@@ -50,7 +50,7 @@ pub(crate) async fn dial(to: &Addr) -> Result<Connection, TransportError> {
 }
 
 /// A connection of hyper's as tonic wants it.
-struct Channel(SendRequest<Body>);
+pub(crate) struct Channel(pub(crate) SendRequest<Body>);
 
 impl tower::Service<http::Request<Body>> for Channel {
     type Response = http::Response<Incoming>;

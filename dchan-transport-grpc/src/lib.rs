@@ -33,3 +33,12 @@ pub use transport::GrpcTransport;
 mod proto {
     tonic::include_proto!("dchan.v1");
 }
+
+/// The same with plain messages, as everybody else has them.
+#[cfg(test)]
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated")]
+mod plain {
+    include!(concat!(env!("OUT_DIR"), "/plain/dchan.v1.rs"));
+}
+#[cfg(test)]
+mod tests;
