@@ -1,1 +1,44 @@
-//! gRPC transport for dchan.
+//! gRPC transport for dchan: one bidirectional stream per pair of nodes carries everything, in both
+//! directions, tagged with its lane.
+//!
+//! The protocol is published in `proto/dchan.proto`, so that any gRPC implementation can speak it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), dchan_core::TransportError> {
+//! use dchan_core::Transport;
+//! use dchan_transport_grpc::GrpcTransport;
+//!
+//! let transport = GrpcTransport::new();
+//! let mut listener = transport.listen(&"127.0.0.1:0".parse().expect("an address")).await?;
+//! let at = listener.local_addr();
+//! let (dialled, accepted) =
+//!     tokio::try_join!(transport.dial(&at), async { listener.accept().await?.ready.await })?;
+//! assert_eq!(dialled.peer, at);
+//! # Ok(()) }
+//! ```
+
+mod codec;
+mod dial;
+mod error;
+mod halves;
+mod listen;
+mod queue;
+mod tasks;
+mod transport;
+
+pub use transport::GrpcTransport;
+
+/// The service as generated from `proto/dchan.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+mod proto {
+    tonic::include_proto!("dchan.v1");
+}
+
+/// The same with plain messages, as everybody else has them.
+#[cfg(test)]
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated")]
+mod plain {
+    include!(concat!(env!("OUT_DIR"), "/plain/dchan.v1.rs"));
+}
+#[cfg(test)]
+mod tests;

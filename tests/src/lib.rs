@@ -1,1 +1,6 @@
-//! Conformance suite of dchan.
+//! What a third party needs to write a [`Transport`](dchan_core::Transport) and to prove it: the suite
+//! that checks every rule of `docs/contract.md` ([`transport_suite!`]), and a worked example
+//! ([`tcp`]).
+
+pub mod tcp;
+pub mod transport;

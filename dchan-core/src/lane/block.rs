@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::Amount;
-use crate::wire::{
-    CHUNK, Chunk, DataHeader, Flags, HEADER, RECORD_HEADER, Records, put_record_header,
+use crate::{
+    Frame,
+    wire::{CHUNK, Chunk, DataHeader, Flags, HEADER, RECORD_HEADER, Records, put_record_header},
 };
 
 /// The buffers that blocks are cut from start this small, so that ten thousand quiet lanes cost little.
@@ -306,7 +307,8 @@ impl<'a> RecordWriter<'a> {
             let len = self.len as usize;
             put_record_header(&mut self.pending.arena[self.start..], len, flags);
             self.pending.open += Amount::new(1, self.len);
-            if self.pending.arena.len() >= HEADER + CHUNK {
+            // Full is a block that might not hold another message and still be a frame.
+            if self.pending.arena.len() + RECORD_HEADER + CHUNK > Frame::MAX {
                 self.pending.seal();
             }
         } else {

@@ -11,6 +11,8 @@ use crate::wire::{CHUNK, Chunk, DataHeader, Flags, Records, WireError};
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     epoch: Epoch,
+    /// The newest connection that it was ever attached to.
+    newest: Epoch,
     next_frame: u64,
     next_seq: u64,
     /// Messages below this number are settled.
@@ -24,6 +26,7 @@ pub(crate) struct Inbound {
 /// A large message of which some has come.
 #[derive(Debug)]
 struct Partial {
+    first_frame: u64,
     pieces: Vec<Bytes>,
     len: u64,
     total: u64,
@@ -67,15 +70,27 @@ pub(crate) enum LaneFault {
 
 impl Inbound {
     /// The lane begins or goes on in a connection. `settled` is what the sender knows to be settled.
-    pub(crate) fn attach(&mut self, epoch: Epoch, settled: u64) {
-        self.epoch = epoch;
+    /// Returns whether it does: a connection that is not newer than the last is none to go on in, and
+    /// its `Attach` needs no answer.
+    pub(crate) fn attach(&mut self, epoch: Epoch, settled: u64) -> bool {
+        if epoch <= self.newest {
+            return false;
+        }
+        self.cut();
+        (self.epoch, self.newest) = (epoch, epoch);
         self.finished = false;
         self.confirm(settled);
+        true
     }
 
-    /// Its connection is gone: what still comes from it is dropped.
+    /// Its connection is gone: what still comes from it is dropped. So is what has come of a large
+    /// message: the lane goes on at its first part. If it were kept, lanes that are cut off would hold
+    /// room that nobody can free, and two of them could wait for each other's.
     pub(crate) fn cut(&mut self) {
         self.epoch = 0;
+        if let Some(partial) = self.partial.take() {
+            self.next_frame = partial.first_frame;
+        }
     }
 
     /// The first frame that has not come in.
@@ -153,8 +168,14 @@ impl Inbound {
         self.check_part(header, &chunk, max)?;
         self.advance(header)?;
         let Chunk { last, flags, total, body, .. } = chunk;
-        let partial =
-            self.partial.get_or_insert(Partial { pieces: Vec::new(), len: 0, total, flags });
+        let first_frame = header.frame_no;
+        let partial = self.partial.get_or_insert_with(|| Partial {
+            first_frame,
+            pieces: Vec::new(),
+            len: 0,
+            total,
+            flags,
+        });
         partial.len += body.len() as u64;
         partial.pieces.push(body);
         if !last {

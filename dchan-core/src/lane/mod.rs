@@ -54,5 +54,6 @@ impl std::ops::AddAssign for Amount {
     }
 }
 
-/// Which connection of a link something belongs to. Counts up; 0 is before the first.
+/// Which connection of a link something belongs to. Counts up for as long as there are lanes that know
+/// of older ones: a lane never goes back. 0 is before the first.
 pub(crate) type Epoch = u64;

@@ -35,6 +35,8 @@ pub(crate) struct Outbound {
     pub(crate) namespace: Namespace,
     pub(crate) receiver: ReceiverId,
     epoch: Epoch,
+    /// The newest connection that it was ever attached to. There is no way back to an older one.
+    newest: Epoch,
     phase: Phase,
     pending: Pending,
     /// Handed and not wholly settled, oldest first. Their frame numbers end at `next_frame`.
@@ -78,6 +80,8 @@ struct Intent {
     fin_said: bool,
     /// Messages were accepted since credit was last asked back.
     active: bool,
+    /// Credit was asked back that permits held.
+    owes_credit: bool,
 }
 
 /// A message that lost its lane and waits for another.
@@ -112,6 +116,7 @@ impl Outbound {
             namespace,
             receiver,
             epoch: 0,
+            newest: 0,
             phase: Phase::Detached,
             pending: Pending::default(),
             retained: VecDeque::new(),
@@ -146,11 +151,20 @@ impl Outbound {
         self.epoch
     }
 
-    /// A permit of that epoch is used or dropped.
-    pub(crate) fn unreserve(&mut self, epoch: Epoch) {
-        if epoch == self.epoch {
-            self.limits.reserved = self.limits.reserved.saturating_sub(1);
+    /// A permit of that epoch is dropped, or about to be used. Returns whether there is something to
+    /// say: credit that was asked back while permits held it goes back when the last one is gone.
+    pub(crate) fn unreserve(&mut self, epoch: Epoch) -> bool {
+        if epoch != self.epoch || self.limits.reserved == 0 {
+            return false;
         }
+        self.limits.reserved -= 1;
+        self.gives_back()
+    }
+
+    /// Whether credit that was asked back and that permits held is free now. It goes back with the next
+    /// poll, and not before, as the last permit's message may be about to use some of it.
+    fn gives_back(&self) -> bool {
+        self.intent.owes_credit && self.limits.reserved == 0
     }
 
     /// Whether messages can still be assigned to it.
@@ -208,11 +222,12 @@ impl Outbound {
     pub(crate) fn has_business(&self, epoch: Epoch) -> bool {
         match self.phase {
             Phase::Ended => false,
-            _ if self.epoch != epoch => {
+            _ if epoch > self.newest => {
                 self.unsettled() > 0 || self.intent.wanting || self.intent.stopping
             }
-            Phase::Attached => {
+            Phase::Attached if epoch == self.epoch => {
                 self.intent.say_want
+                    || self.gives_back()
                     || !self.pending.is_empty()
                     || (self.intent.stopping && !self.intent.fin_said)
             }
@@ -225,12 +240,15 @@ impl Outbound {
     pub(crate) fn poll(&mut self, epoch: Epoch, out: &mut FrameBatch, budget: usize) -> bool {
         match self.phase {
             Phase::Ended => return false,
-            _ if self.epoch != epoch => {
+            _ if epoch > self.newest => {
                 self.attach(epoch, out);
                 return false;
             }
-            Phase::Attached => {}
-            Phase::Detached | Phase::Attaching => return false,
+            Phase::Attached if epoch == self.epoch => {}
+            _ => return false,
+        }
+        if self.gives_back() {
+            self.on_reclaim(epoch);
         }
         while out.bytes() < budget && self.hand_one(out) {}
         if self.intent.say_want {
@@ -252,7 +270,7 @@ impl Outbound {
     /// connection counts from here on.
     fn attach(&mut self, epoch: Epoch, out: &mut FrameBatch) {
         self.cut();
-        self.epoch = epoch;
+        (self.epoch, self.newest) = (epoch, epoch);
         self.phase = Phase::Attaching;
         let attach = Attach {
             namespace: self.namespace.clone(),
@@ -304,7 +322,11 @@ impl Outbound {
 
     fn hand_one(&mut self, out: &mut FrameBatch) -> bool {
         let room = self.limits.total().saturating_sub(self.handed);
-        if room.messages == 0 || self.pending.is_empty() {
+        if self.pending.is_empty() {
+            return false;
+        }
+        if room.messages == 0 {
+            self.intent.say_want |= !std::mem::replace(&mut self.intent.wanting, true);
             return false;
         }
         let Some(block) = self.next_block(room) else { return false };
@@ -358,7 +380,11 @@ impl Outbound {
         if epoch != self.epoch || self.phase != Phase::Attaching {
             return Ok(());
         }
-        let first_kept = self.next_frame - self.retained.len() as u64;
+        // A frame that is settled in part has arrived for certain.
+        let settled_in_part =
+            self.retained.front().is_some_and(|oldest| oldest.first_seq < self.settled);
+        let first_kept =
+            self.next_frame - self.retained.len() as u64 + u64::from(settled_in_part);
         if resumed.next_frame > self.next_frame || resumed.next_frame < first_kept {
             return Err(LaneFault::Resume {
                 expected: (first_kept, self.next_frame),
@@ -402,6 +428,7 @@ impl Outbound {
         // A permit without bytes behind it could not send.
         let bytes = if self.limits.reserved > 0 { 0 } else { unused.bytes };
         self.limits.returned += Amount::new(messages, bytes);
+        self.intent.owes_credit = self.limits.reserved > 0;
         let active = std::mem::take(&mut self.intent.active);
         self.intent.wanting = active || !self.pending.is_empty();
         self.intent.say_want = true;

@@ -33,7 +33,12 @@ pub(crate) struct Window {
     /// Lanes that are asked for credit are not asked again before something has changed.
     asked_all: bool,
     next_slot: SlotId,
+    /// The size of the largest message that a sender may ask room for.
+    largest: u64,
 }
+
+/// Nobody can ask for more than this, in bytes, so that sums stay far from overflowing.
+const LARGEST: u64 = 1 << 40;
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -42,6 +47,8 @@ struct Slot {
     returned: Amount,
     received: Amount,
     taken: Amount,
+    /// Bytes of a large message of which some has come.
+    partial: u64,
     wanting: bool,
     hungry: bool,
     reclaiming: bool,
@@ -56,8 +63,14 @@ impl Slot {
         self.granted.saturating_sub(self.returned)
     }
 
+    /// How far the lane has come or may come. A message may pass the limit in bytes by a chunk: new
+    /// credit counts from where it ended, or it would go into what was overdrawn.
+    fn reach(&self) -> Amount {
+        self.limit().max(self.received)
+    }
+
     fn used(&self) -> Amount {
-        self.limit().max(self.received).saturating_sub(self.taken)
+        self.reach().saturating_sub(self.taken)
     }
 
     fn unused(&self) -> Amount {
@@ -87,7 +100,14 @@ impl Window {
             tick: 0,
             asked_all: false,
             next_slot: 0,
+            largest: LARGEST,
         }
+    }
+
+    /// Sets the size of the largest message that a sender may ask room for, in bytes.
+    #[must_use]
+    pub(crate) fn largest(self, largest: u64) -> Self {
+        Self { largest: largest.min(LARGEST), ..self }
     }
 
     /// Adds a lane, without credit.
@@ -101,26 +121,27 @@ impl Window {
     /// The lane begins or goes on in a connection: its unused credit is void, and it gets new credit if
     /// it wants some.
     pub(crate) fn attach(&mut self, id: SlotId, wanting: bool) {
+        self.detach(id);
+        self.change(id, |slot| slot.live = true);
+        self.set_wanting(id, wanting);
+    }
+
+    /// The lane is cut off or over: its unused credit is free. What has arrived still counts, but for
+    /// the parts of a large message that is not complete: those were discarded.
+    pub(crate) fn detach(&mut self, id: SlotId) {
+        self.set_wanting(id, false);
+        self.forget_oversize(id);
+        let mut discarded = 0;
         self.change(id, |slot| {
+            discarded = std::mem::take(&mut slot.partial);
+            slot.received.bytes -= discarded;
             slot.granted = slot.received;
             slot.returned = Amount::default();
             slot.need_bytes = 0;
             slot.reclaiming = false;
-            slot.live = true;
-        });
-        self.forget_oversize(id);
-        self.set_wanting(id, wanting);
-    }
-
-    /// The lane is cut off or over: its unused credit is free. What has arrived still counts.
-    pub(crate) fn detach(&mut self, id: SlotId) {
-        self.set_wanting(id, false);
-        self.forget_oversize(id);
-        self.change(id, |slot| {
-            slot.granted = slot.received;
-            slot.returned = Amount::default();
             slot.live = false;
         });
+        self.stored -= discarded;
     }
 
     /// Forgets a lane of which nothing is left.
@@ -154,6 +175,7 @@ impl Window {
                 });
             } else {
                 slot.received = received;
+                slot.partial = if amount.messages == 0 { slot.partial + amount.bytes } else { 0 };
                 slot.active = tick;
             }
         });
@@ -176,6 +198,7 @@ impl Window {
 
     /// The sender says what it needs and gives back.
     pub(crate) fn want(&mut self, id: SlotId, want: &Want) -> Result<(), LaneFault> {
+        let largest = self.largest;
         let mut fault = None;
         self.change(id, |slot| {
             let returned = Amount::new(want.returned_messages, want.returned_bytes);
@@ -188,6 +211,18 @@ impl Window {
                 });
                 return;
             }
+            let most = slot.granted.bytes;
+            if returned.bytes > most {
+                let (what, found) = ("bytes given back", returned.bytes);
+                fault = Some(LaneFault::Credit { what, expected: most, found });
+                return;
+            }
+            let most = slot.reach().bytes.max(most) + CHUNK as u64 + largest;
+            if want.need_bytes > most {
+                let (what, found) = ("bytes needed", want.need_bytes);
+                fault = Some(LaneFault::Credit { what, expected: most, found });
+                return;
+            }
             slot.returned = slot.returned.max(returned);
             slot.reclaiming = false;
             slot.need_bytes = want.need_bytes;
@@ -195,7 +230,6 @@ impl Window {
         if let Some(fault) = fault {
             return Err(fault);
         }
-        self.asked_all = false;
         self.set_wanting(id, want.wanting);
         self.consider(id);
         Ok(())
@@ -256,7 +290,7 @@ impl Window {
     /// Puts a lane in the queue for credit, if it wants some and has used up half of its share.
     fn consider(&mut self, id: SlotId) {
         let Some(slot) = self.slots.get(&id) else { return };
-        let starved = slot.need_bytes > slot.limit().bytes;
+        let starved = slot.need_bytes > slot.reach().bytes;
         if slot.hungry || !slot.wanting || !slot.live || slot.reclaiming {
             return;
         }
@@ -288,7 +322,7 @@ impl Window {
             return true;
         };
         let (room, lacking) = (self.room(), self.share().saturating_sub(slot.used()));
-        let needed = slot.need_bytes.saturating_sub(slot.limit().bytes);
+        let needed = slot.need_bytes.saturating_sub(slot.reach().bytes);
         let messages = lacking.messages.min(room.messages);
         let bytes = match lacking.bytes.max(needed) {
             _ if needed <= room.bytes => lacking.bytes.max(needed).min(room.bytes),
@@ -300,17 +334,21 @@ impl Window {
             self.oversize = Some(id);
         }
         let has = slot.unused() + Amount::new(messages, bytes);
+        let stores = slot.received.messages > slot.taken.messages;
         if messages > 0 || bytes > 0 {
-            self.change(id, |slot| slot.granted += Amount::new(messages, bytes));
+            self.change(id, |slot| {
+                slot.granted = slot.reach() + Amount::new(messages, bytes) + slot.returned;
+            });
             grants.granted.push(id);
         }
         let enough = |lacking: u64, more: u64| more * 2 >= lacking;
         if !enough(lacking.messages, messages) || !enough(lacking.bytes, bytes) {
             self.reclaim_for(id, grants);
         }
-        // A lane whose share is stored here can go: it comes back when some of that is taken.
+        // A lane of which something is stored here can go: it comes back when that is taken. Any other
+        // stays until it can send, as nothing would bring it back.
         let sendable = has.messages > 0 && has.bytes > 0;
-        sendable || lacking.messages == 0 || lacking.bytes == 0
+        sendable || stores
     }
 
     /// A lane cannot have its share: others that have more than theirs give back what is not in use.
@@ -323,6 +361,7 @@ impl Window {
             let (unused, used) = (slot.unused(), slot.used());
             let has_some = unused.messages > 0 || unused.bytes > 0;
             let above = used.messages > share.messages || used.bytes > share.bytes;
+            let above = above || !slot.wanting;
             if id != hungry && slot.live && has_some && above && !slot.reclaiming {
                 slot.reclaiming = true;
                 grants.reclaim.push(id);
@@ -351,6 +390,8 @@ impl Window {
         if slot.wanting != wanting {
             slot.wanting = wanting;
             slot.active = tick;
+            // The shares are others now.
+            self.asked_all = false;
             self.wanting = if wanting { self.wanting + 1 } else { self.wanting - 1 };
         }
         self.consider(id);

@@ -1,0 +1,67 @@
+use std::task::{Context, Poll};
+
+use dchan_core::{Addr, Connection, ErrorKind, TransportError};
+use futures::future::BoxFuture;
+use http::Uri;
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+    rt::Executor as _,
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::body::Body;
+
+use crate::{
+    codec::Frames, error, halves::connection, proto::transport_client::TransportClient,
+    queue::Queue, tasks::Tasks, transport,
+};
+
+/// Connects to a listener. Dropping the future drops the tasks, and the socket with them.
+pub(crate) async fn dial(to: &Addr) -> Result<Connection, TransportError> {
+    let origin = Uri::try_from(format!("http://{to}"))
+        .map_err(|error| TransportError::new(ErrorKind::Address, "dial", to).because(error))?;
+    let socket = TcpStream::connect(to.as_str()).await;
+    let socket = socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket));
+    let socket = socket.map_err(|error| TransportError::io("dial", to, error))?;
+
+    let tasks = Tasks::default();
+    let (requests, http) = Builder::new(tasks.executor())
+        .initial_stream_window_size(transport::STREAM_WINDOW)
+        .initial_connection_window_size(transport::CONNECTION_WINDOW)
+        .max_frame_size(transport::MAX_FRAME_SIZE)
+        .max_send_buf_size(transport::SEND_BUFFER)
+        .handshake(TokioIo::new(socket))
+        .await
+        .map_err(|error| error::hyper("dial", to, error))?;
+    let served = to.clone();
+    tasks.executor().execute(async move {
+        if let Err(error) = http.await {
+            tracing::debug!(peer = %served, %error, "the connection ended");
+        }
+    });
+
+    let (queue, outgoing) = Queue::new();
+    let mut client = TransportClient::with_origin(Channel(requests), origin)
+        .max_decoding_message_size(Frames::MAX_BYTES);
+    let answer = client.link(outgoing).await;
+    let answer = answer.map_err(|status| error::status("dial", to, status))?;
+    Ok(connection(queue, answer.into_inner(), tasks, to.clone()))
+}
+
+/// A connection of hyper's as tonic wants it.
+pub(crate) struct Channel(pub(crate) SendRequest<Body>);
+
+impl tower::Service<http::Request<Body>> for Channel {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}

@@ -1,0 +1,40 @@
+use std::{error::Error as _, io};
+
+use dchan_core::{Addr, ErrorKind, TransportError};
+use tonic::{Code, Status};
+
+/// What a call's status says about its connection.
+pub(crate) fn status(operation: &'static str, peer: &Addr, status: Status) -> TransportError {
+    let kind = match status.code() {
+        // The codec's own, and tonic's for messages that are too long.
+        Code::InvalidArgument | Code::OutOfRange => ErrorKind::Protocol,
+        // Without a cause it is tonic's about the bytes of a message; else something below broke.
+        Code::Internal if status.source().is_none() => ErrorKind::Protocol,
+        Code::DeadlineExceeded => ErrorKind::TimedOut,
+        Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Refused,
+        Code::ResourceExhausted => ErrorKind::Exhausted,
+        _ => ErrorKind::Broken,
+    };
+    TransportError::new(kind, operation, peer).because(status)
+}
+
+/// What an error of hyper's says about its connection.
+pub(crate) fn hyper(operation: &'static str, peer: &Addr, error: hyper::Error) -> TransportError {
+    let mut below = error.source();
+    while let Some(cause) = below {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            let kind = TransportError::io(operation, peer, io.kind().into()).kind;
+            return TransportError::new(kind, operation, peer).because(error);
+        }
+        below = cause.source();
+    }
+    TransportError::new(ErrorKind::Broken, operation, peer).because(error)
+}
+
+/// What never stood cannot break: nobody (or nobody of our kind) was reached.
+pub(crate) fn never_stood(mut error: TransportError) -> TransportError {
+    if error.kind == ErrorKind::Broken {
+        error.kind = ErrorKind::Unreachable;
+    }
+    error
+}
