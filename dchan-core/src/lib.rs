@@ -3,6 +3,7 @@
 //! Most users want the `dchan` crate, which puts this one together with a transport and a
 //! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
 
+mod channel;
 mod config;
 mod id;
 mod inbox;
@@ -10,18 +11,26 @@ mod lane;
 mod link;
 mod membership;
 mod memory;
+mod node;
 mod peers;
 mod request;
+mod router;
 mod transport;
 mod wire;
 
+pub use channel::{
+    Delivery, FlushError, OpenError, OwnedPermit, Permit, PermitError, Receipt, ReceiptError,
+    Receiver, RecvError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
+};
 pub use config::{Config, ConfigError, Limits, Times};
 pub use id::{Boot, ClusterId, Incarnation, LaneId, Namespace, NamespaceError, NodeId, ReceiverId};
+pub use lane::{Dropped, Ledger};
 pub use membership::{
     Change, Context, LinkState, Links, Me, Membership, MembershipError, NodeEntry,
     StaticMembership, Version, View,
 };
 pub use memory::{Faults, MemoryNetwork};
+pub use node::{Node, NodeOptions, OpenReceiver, OpenSender, ShutdownError, StartError};
 pub use request::{Ask, Call, Identify, PeerInfo, Question, RequestError, Requests};
 pub use transport::{
     Addr, AddrError, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Identity,

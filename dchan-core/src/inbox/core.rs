@@ -16,6 +16,7 @@ pub(crate) struct Core {
     lanes: BTreeMap<SlotId, InLane>,
     queue: VecDeque<Batch>,
     present: Option<Present>,
+    counted: Option<u64>,
     state: State,
     max_message: u64,
     report_lost: bool,
@@ -106,6 +107,7 @@ impl Core {
             lanes: BTreeMap::new(),
             queue: VecDeque::new(),
             present: None,
+            counted: None,
             state: State::Open,
             max_message,
             report_lost,
@@ -221,6 +223,13 @@ impl Core {
         self.end(slot);
     }
 
+    /// A sender in this process says that nothing more comes.
+    pub(crate) fn finish_local(&mut self, slot: SlotId) {
+        if self.lanes.contains_key(&slot) {
+            self.end(slot);
+        }
+    }
+
     fn end(&mut self, slot: SlotId) {
         if let Some(lane) = self.lanes.get_mut(&slot) {
             lane.ended = true;
@@ -290,7 +299,7 @@ impl Core {
         let from = lane.source.node();
         let body = match delivery.message {
             Message::Records(records) => Body::Records(records),
-            Message::Large { flags, pieces } => Body::Large { flags, pieces },
+            Message::Large { flags, pieces } => Body::Single { flags, pieces, receipt: None },
         };
         self.queue.push_back(Batch { slot, from, count: u64::from(delivery.count), bytes, body });
         self.wake = true;
@@ -354,6 +363,20 @@ impl Core {
         }
     }
 
+    /// The receiver is through with its batch. If that was all there is, then senders hear of it now.
+    pub(crate) fn sync_end(&mut self, so_far: Amount) {
+        self.sync(so_far, false);
+        if self.queue.is_empty() {
+            self.tell_all();
+        }
+    }
+
+    fn tell_all(&mut self) {
+        for slot in std::mem::take(&mut self.untold) {
+            self.owe(slot);
+        }
+    }
+
     /// The next message of the batch is settled, but not taken.
     pub(crate) fn skip(&mut self, bytes: u64) {
         let Some(present) = &mut self.present else { return };
@@ -389,9 +412,7 @@ impl Core {
             self.present = Some(Present { slot, accounted: Amount::default(), count });
             return Next::Batch(batch);
         }
-        for slot in std::mem::take(&mut self.untold) {
-            self.owe(slot);
-        }
+        self.tell_all();
         if let Some(node) = self.lost.pop_front() {
             return Next::Lost(node);
         }
@@ -448,7 +469,7 @@ impl Core {
     /// Gives everything that was not taken back to its senders. `rest`: what is left of the batch that
     /// the receiver was in.
     pub(crate) fn hand_back(&mut self, rest: Option<Batch>, then: State) {
-        self.present = None;
+        self.counted = self.present.take().map(|present| present.accounted.messages);
         let mut batches: Vec<Batch> = rest.into_iter().chain(self.queue.drain(..)).collect();
         for (slot, lane) in std::mem::take(&mut self.lanes) {
             match lane.source {
@@ -469,6 +490,11 @@ impl Core {
         }
         self.state = then;
         self.wake = true;
+    }
+
+    /// How many messages of the present batch were counted as taken when everything was handed back.
+    pub(crate) fn handed_back_after(&self) -> Option<u64> {
+        self.counted
     }
 
     /// Closed once nothing more can come: a lane without a connection brings nothing, and its sender

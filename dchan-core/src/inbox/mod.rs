@@ -6,7 +6,6 @@
 mod core;
 
 use std::{
-    any::Any,
     fmt,
     sync::{
         Arc,
@@ -21,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     LaneId, Namespace, NodeId, ReceiverId,
-    lane::{Amount, Ledger, ReceiptCell, SlotId},
+    lane::{Amount, AnyQueue, Ledger, ReceiptCell, SlotId},
     wire::{Closed, Flags, Records},
 };
 
@@ -42,8 +41,13 @@ pub(crate) struct Inbox {
 /// How far a receiver is in a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
+    /// Taken, of this batch.
     messages: AtomicU64,
     bytes: AtomicU64,
+    /// Returned to the application, of this batch.
+    returned: AtomicU64,
+    /// Everything was handed back: nothing more may be returned.
+    stopped: AtomicBool,
 }
 
 impl Progress {
@@ -113,27 +117,14 @@ pub(crate) struct Batch {
 /// How messages lie in an inbox.
 pub(crate) enum Body {
     Records(Records),
-    Large {
+    /// One message in pieces: a large one, or one that had another receiver before.
+    Single {
         flags: Flags,
         pieces: Vec<Bytes>,
+        receipt: Option<Arc<ReceiptCell>>,
     },
-    /// A `VecDeque<LocalItem<T>>`.
+    /// Values of a sender in this process.
     Values(Box<dyn AnyQueue>),
-}
-
-/// A queue of values of a type that only the two ends know.
-pub(crate) trait AnyQueue: Any + Send {
-    fn as_any_mut(&mut self) -> &mut dyn Any;
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
-    /// Takes the values out as messages that can go anywhere.
-    fn into_homeless(self: Box<Self>) -> Vec<crate::lane::Homeless>;
-}
-
-/// A value that has not left the process.
-pub(crate) struct LocalItem<T> {
-    pub(crate) value: T,
-    pub(crate) flags: Flags,
-    pub(crate) receipt: Option<Arc<ReceiptCell>>,
 }
 
 impl fmt::Debug for Inbox {
@@ -181,6 +172,36 @@ impl Inbox {
         }
     }
 
+    /// Whether new messages may come.
+    pub(crate) fn is_open(&self) -> bool {
+        self.core.lock().state() == State::Open
+    }
+
+    /// Gives everything back that was not returned to the application, and takes nothing more, while
+    /// the receiver may be at work.
+    pub(crate) fn hand_back_all(&self, then: State) {
+        // Either the receiver sees this, or the count of what it returned is seen here.
+        self.progress.stopped.store(true, Ordering::SeqCst);
+        self.with(|core| {
+            let returned = self.progress.returned.load(Ordering::SeqCst);
+            let bytes = self.progress.bytes.load(Ordering::Acquire);
+            core.sync(Amount::new(returned, bytes), false);
+            core.hand_back(None, then);
+        });
+    }
+
+    /// The receiver is about to return one more message. `false`: it was handed back.
+    #[inline]
+    pub(crate) fn claim(&self, so_far: u64) -> bool {
+        self.progress.returned.store(so_far, Ordering::SeqCst);
+        !self.progress.stopped.load(Ordering::SeqCst) || self.was_counted(so_far)
+    }
+
+    #[cold]
+    fn was_counted(&self, so_far: u64) -> bool {
+        self.core.lock().handed_back_after().is_some_and(|counted| so_far <= counted)
+    }
+
     // ---- the receiver's side ----
 
     pub(crate) fn register(&self, waker: &Waker) {
@@ -195,6 +216,11 @@ impl Inbox {
     /// Accounts for what the receiver has taken since the last time. `answer`: a sender waits for it.
     pub(crate) fn sync(&self, answer: bool) {
         self.with(|core| core.sync(self.progress.get(), answer));
+    }
+
+    /// The receiver has worked through its batch.
+    pub(crate) fn sync_end(&self) {
+        self.with(|core| core.sync_end(self.progress.get()));
     }
 
     /// The next message of the present batch could not be decoded.
@@ -212,6 +238,7 @@ impl Inbox {
         let (next, upstream) = self.with(|core| {
             core.sync(self.progress.get(), false);
             self.progress.set(Amount::default());
+            self.progress.returned.store(0, Ordering::SeqCst);
             let next = core.next();
             let upstream = match &next {
                 Next::Batch(batch) if batch.count > 1 => core.upstream(batch.slot),

@@ -13,7 +13,7 @@ mod window;
 pub(crate) use block::{EncodeFault, RecordWriter};
 pub(crate) use inbound::{Delivery, Inbound, LaneFault, Message};
 pub use ledger::{Dropped, Ledger};
-pub(crate) use outbound::{Homeless, HomelessBody, Outbound};
+pub(crate) use outbound::{AnyQueue, Homeless, HomelessBody, Outbound, Parcel};
 pub(crate) use receipt::{Outcome, ReceiptCell};
 pub(crate) use window::{Grants, SlotId, Window};
 

@@ -100,7 +100,18 @@ pub(crate) enum HomelessBody {
 /// A value that can still be encoded.
 pub(crate) trait Parcel: Send {
     fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()>;
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+    /// A queue with this as its only value, for a receiver in this process.
+    fn into_queue(
+        self: Box<Self>,
+        flags: Flags,
+        receipt: Option<Arc<ReceiptCell>>,
+    ) -> Box<dyn AnyQueue>;
+}
+
+/// A queue of values of a type that only the two ends know.
+pub(crate) trait AnyQueue: Any + Send {
+    /// Takes the values out as messages that can go anywhere.
+    fn into_homeless(self: Box<Self>) -> Vec<Homeless>;
 }
 
 impl fmt::Debug for Homeless {
@@ -383,8 +394,7 @@ impl Outbound {
         // A frame that is settled in part has arrived for certain.
         let settled_in_part =
             self.retained.front().is_some_and(|oldest| oldest.first_seq < self.settled);
-        let first_kept =
-            self.next_frame - self.retained.len() as u64 + u64::from(settled_in_part);
+        let first_kept = self.next_frame - self.retained.len() as u64 + u64::from(settled_in_part);
         if resumed.next_frame > self.next_frame || resumed.next_frame < first_kept {
             return Err(LaneFault::Resume {
                 expected: (first_kept, self.next_frame),
@@ -552,6 +562,11 @@ impl Outbound {
     /// How many messages are accepted and not settled.
     pub(crate) fn unsettled(&self) -> u64 {
         self.accepted.messages - self.settled
+    }
+
+    /// How many messages of it are settled.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled
     }
 
     /// The account of this lane. Messages that left it for another lane are in flight there.

@@ -62,6 +62,11 @@ impl View {
             .map(|((_, id), node)| (*id, *node))
     }
 
+    /// The receivers on a node, with their namespaces.
+    pub fn receivers_on(&self, node: NodeId) -> impl Iterator<Item = &(Namespace, ReceiverId)> {
+        self.by_node.get(&node).into_iter().flatten()
+    }
+
     /// Makes changes as [`Change`] describes them, and counts them as one version.
     ///
     /// Every membership that keeps a list should use this, so that they all mean the same.

@@ -26,7 +26,7 @@ struct Failed {
 
 impl Peer {
     /// Begins to dial, unless there is a connection, or a dial, or no need.
-    pub(super) fn dial_if_wanted(self: &Arc<Self>) {
+    pub(crate) fn dial_if_wanted(self: &Arc<Self>) {
         let mut state = self.state.lock();
         if state.dialling || self.shared.stopping.is_cancelled() {
             return;

@@ -10,6 +10,6 @@ mod shared;
 
 pub(crate) use accept::serve_listener;
 pub(crate) use dial::serve_calls;
-pub(crate) use out_lane::{LaneOwner, Out, OutLane};
-pub(crate) use peer::Peer;
+pub(crate) use out_lane::{LaneOwner, Out, OutLane, TakeBack};
+pub(crate) use peer::{Peer, stop_lane};
 pub(crate) use shared::{Peers, Shared};

@@ -16,13 +16,15 @@ use crate::{
 pub(crate) trait LaneOwner: Send + Sync {
     /// The lane may have more credit, or less.
     fn recount(&self, lane: &OutLane);
-    /// Messages of a lane come back and need another one.
-    fn returned(&self, messages: Vec<Homeless>);
-    /// Nothing is left of the lane.
-    fn ended(&self, lane: &OutLane);
+    /// Takes messages back from a lane, which is over then if `ended`, and gives them other lanes. The
+    /// account of the namespace balances before and after.
+    fn take_back(&self, lane: &Arc<OutLane>, take: TakeBack<'_>, ended: bool);
     /// Messages were settled.
     fn settled(&self);
 }
+
+/// Takes messages out of the sending side of a lane.
+pub(crate) type TakeBack<'a> = &'a mut dyn FnMut(&mut Outbound) -> Vec<Homeless>;
 
 /// The sending side of a lane, and who it belongs to.
 pub(crate) struct OutLane {
@@ -68,6 +70,14 @@ impl OutLane {
 
     pub(crate) fn owner(&self) -> Option<Arc<dyn LaneOwner>> {
         self.owner.upgrade()
+    }
+
+    /// Takes messages back for other lanes.
+    pub(crate) fn take_back(self: &Arc<Self>, take: TakeBack<'_>, ended: bool) {
+        match self.owner() {
+            Some(owner) => owner.take_back(self, take, ended),
+            None => drop(self.with(|out| take(&mut out.lane))),
+        }
     }
 
     /// Changes the lane. If it has something to send then, its connection is told.

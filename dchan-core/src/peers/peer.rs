@@ -18,7 +18,7 @@ use crate::{
     inbox::Inbox,
     lane::{Epoch, Outbound},
     link::{Cut, Endpoint, Outbox, ProtocolError, Rank, Ranks, Session, Side, Verdict, welcome},
-    wire::{Attach, Beat, Control, Hello, LaneFrame, Refusal},
+    wire::{Attach, Beat, Closed, Control, Hello, LaneFrame, Refusal},
 };
 
 /// One peer.
@@ -120,7 +120,7 @@ impl Peer {
         self.is_up() && self.state.lock().hello.as_ref().is_some_and(|hello| hello.addr == *addr)
     }
 
-    pub(super) fn watch_up(&self) -> watch::Receiver<Epoch> {
+    pub(crate) fn watch_up(&self) -> watch::Receiver<Epoch> {
         self.up.subscribe()
     }
 
@@ -141,9 +141,28 @@ impl Peer {
         used || !self.incoming.lock().is_empty() || self.asks.lock().are_waiting()
     }
 
-    /// How many messages to it are accepted and not settled.
-    pub(crate) fn has_lanes(&self) -> bool {
-        !self.state.lock().outs.is_empty()
+    /// Waits until the lanes to it and from it are over, and both sides know how they ended.
+    pub(crate) async fn lanes_ended(&self) {
+        let look_again = self.shared.config.times.heartbeat / 10;
+        while self.is_up()
+            && (!self.state.lock().outs.is_empty() || !self.incoming.lock().is_empty())
+        {
+            tokio::time::sleep(look_again).await;
+        }
+    }
+
+    /// Nothing more will be sent: say goodbye when all is out.
+    pub(crate) fn finish(&self) {
+        if let Some(outbox) = self.outbox() {
+            outbox.finish();
+        }
+    }
+
+    /// Ends the connection at once.
+    pub(crate) fn abort(&self) {
+        if let Some(standing) = &self.state.lock().standing {
+            standing.cancel();
+        }
     }
 
     // ---- lanes out ----
@@ -194,29 +213,24 @@ impl Peer {
     /// The receiver of a lane is gone, or does not know it: what was handed has an unknown fate.
     fn kill(&self, lane: &Arc<OutLane>) {
         self.state.lock().outs.remove(&lane.id);
-        let homeless = lane.with(|out| out.lane.die());
-        Self::end(lane, homeless);
+        lane.take_back(&mut Outbound::die, true);
     }
 
-    fn end(lane: &Arc<OutLane>, homeless: Vec<crate::lane::Homeless>) {
-        if let Some(owner) = lane.owner() {
-            owner.recount(lane);
-            owner.ended(lane);
-            owner.returned(homeless);
-            owner.settled();
-        }
-    }
-
-    fn on_closed(&self, closed: &crate::wire::Closed) -> Result<(), ProtocolError> {
+    fn on_closed(&self, closed: &Closed) -> Result<(), ProtocolError> {
         let lane = self.state.lock().outs.remove(&closed.lane);
         if let Some(lane) = lane {
-            let ended = lane.with(|out| out.lane.on_closed(closed.taken, &closed.skipped));
-            match ended {
-                Ok(homeless) => Self::end(&lane, homeless),
-                Err(fault) => {
-                    self.kill(&lane);
-                    return Err(ProtocolError(format!("lane {}: {fault}", closed.lane)));
+            let mut fault = None;
+            let mut take = |lane: &mut Outbound| match lane.on_closed(closed.taken, &closed.skipped)
+            {
+                Ok(messages) => messages,
+                Err(found) => {
+                    fault = Some(found);
+                    lane.die()
                 }
+            };
+            lane.take_back(&mut take, true);
+            if let Some(fault) = fault {
+                return Err(ProtocolError(format!("lane {}: {fault}", closed.lane)));
             }
         }
         // Also for a lane that is long forgotten: the other end repeats itself until it hears this.
@@ -518,11 +532,7 @@ impl Peer {
 
 /// Assigns nothing more to a lane; it ends when what was handed is settled.
 pub(crate) fn stop_lane(lane: &Arc<OutLane>) {
-    let homeless = lane.with(|out| out.lane.stop());
-    if let Some(owner) = lane.owner() {
-        owner.recount(lane);
-        owner.returned(homeless);
-    }
+    lane.take_back(&mut Outbound::stop, false);
 }
 
 pub(super) fn info_of(hello: &Hello) -> PeerInfo {

@@ -1,0 +1,140 @@
+//! From a batch of an inbox to values.
+
+use std::{any::Any, future::Future, marker::PhantomData, sync::Arc};
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    NodeId,
+    inbox::{Batch, Body},
+    lane::{AnyQueue, Message, ReceiptCell},
+    router::Values,
+    wire::{Flags, Record, Records},
+};
+
+/// The batch that a receiver works through.
+pub(super) struct Present<T> {
+    pub(super) slot: u64,
+    pub(super) from: NodeId,
+    items: Items<T>,
+}
+
+enum Items<T> {
+    Records(Records),
+    Single(Option<Single>),
+    /// A [`Values<T>`].
+    Values(Box<dyn AnyQueue>, PhantomData<fn() -> T>),
+    /// Values of another type, from a sender in this process: how many, and their bytes.
+    Alien(u64, u64),
+}
+
+struct Single {
+    record: Record,
+    receipt: Option<Arc<ReceiptCell>>,
+}
+
+/// A message as it comes out of a batch.
+pub(super) struct Item<T> {
+    /// `None` if it cannot be decoded.
+    pub(super) value: Option<T>,
+    pub(super) flags: Flags,
+    pub(super) bytes: u64,
+    pub(super) receipt: Option<Arc<ReceiptCell>>,
+}
+
+impl<T: Send + 'static> Present<T> {
+    pub(super) fn new(batch: Batch) -> Self {
+        let Batch { slot, from, count, bytes, body } = batch;
+        let items = match body {
+            Body::Records(records) => Items::Records(records),
+            Body::Single { flags, pieces, receipt } => {
+                let record = Record { flags, body: Message::join(pieces) };
+                Items::Single(Some(Single { record, receipt }))
+            }
+            Body::Values(queue) if (&*queue as &dyn Any).is::<Values<T>>() => {
+                Items::Values(queue, PhantomData)
+            }
+            Body::Values(_) => Items::Alien(count, bytes / count.max(1)),
+        };
+        Self { slot, from, items }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.items {
+            Items::Records(records) => records.0.is_empty(),
+            Items::Single(single) => single.is_none(),
+            Items::Values(queue, _) => {
+                values::<T>(&**queue).is_none_or(|values| values.0.is_empty())
+            }
+            Items::Alien(count, _) => *count == 0,
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Present<T> {
+    /// The next message, decoded.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<Item<T>> {
+        match &mut self.items {
+            Items::Records(records) => records.next().map(|record| decode(record, None)),
+            Items::Single(single) => {
+                single.take().map(|single| decode(single.record, single.receipt))
+            }
+            Items::Values(queue, _) => {
+                values_mut::<T>(&mut **queue)?.0.pop_front().map(|item| Item {
+                    value: Some(item.value),
+                    flags: item.flags,
+                    bytes: size_of::<T>() as u64,
+                    receipt: item.receipt,
+                })
+            }
+            Items::Alien(count, bytes) => {
+                *count = count.checked_sub(1)?;
+                Some(Item { value: None, flags: Flags::default(), bytes: *bytes, receipt: None })
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Present<T> {
+    /// What is left, to be given back to its sender.
+    pub(super) fn into_rest(self) -> Batch {
+        let (slot, from) = (self.slot, self.from);
+        let body = match self.items {
+            Items::Records(records) => Body::Records(records),
+            Items::Single(Some(Single { record: Record { flags, body }, receipt })) => {
+                Body::Single { flags, pieces: vec![body], receipt }
+            }
+            Items::Values(queue, _) => Body::Values(queue),
+            Items::Single(None) | Items::Alien(..) => Body::Records(Records::default()),
+        };
+        Batch { slot, from, count: 0, bytes: 0, body }
+    }
+}
+
+fn values<T: 'static>(queue: &dyn AnyQueue) -> Option<&Values<T>> {
+    (queue as &dyn Any).downcast_ref()
+}
+
+fn values_mut<T: 'static>(queue: &mut dyn AnyQueue) -> Option<&mut Values<T>> {
+    (queue as &mut dyn Any).downcast_mut()
+}
+
+#[inline]
+fn decode<T: DeserializeOwned>(record: Record, receipt: Option<Arc<ReceiptCell>>) -> Item<T> {
+    let bytes = record.body.len() as u64;
+    // What is left over would be another type's: `from_bytes` would not notice.
+    let value = match postcard::take_from_bytes(&record.body) {
+        Ok((value, [])) => Some(value),
+        _ => None,
+    };
+    Item { value, flags: record.flags, bytes, receipt }
+}
+
+/// Runs a future on this thread. As in tokio, not within async code: that would block everything else.
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(_) => futures::executor::block_on(future),
+    }
+}

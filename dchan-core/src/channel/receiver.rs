@@ -1,0 +1,320 @@
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use futures::Stream;
+use serde::de::DeserializeOwned;
+
+use super::{
+    RecvError, TryRecvError,
+    decode::{Item, Present, block_on},
+};
+use crate::{
+    Namespace, NodeId, ReceiverId,
+    inbox::{Inbox, Next, State},
+    lane::{Amount, Outcome, ReceiptCell},
+    node::Alive,
+    wire::Flags,
+};
+
+/// Receives messages of a namespace: each message goes to one of its receivers.
+///
+/// *Taken* is a message that `recv` has returned; with
+/// [`settle_on_next`](crate::OpenReceiver::settle_on_next), one after which the application came back
+/// for more. A receiver that is dropped hands what it has not taken back to the senders, who give it
+/// to others.
+///
+/// It is a [`Stream`], too: of the same results as [`recv`](Self::recv), until it is closed.
+pub struct Receiver<T: Send + 'static> {
+    inbox: Arc<Inbox>,
+    alive: Arc<Alive>,
+    settings: Settings,
+    present: Option<Present<T>>,
+    /// How far it is in `present`.
+    so_far: Amount,
+    /// How many messages of `present` were returned: taken, or about to be.
+    returned: u64,
+    /// A message that was returned and counts as taken with the next call.
+    open: Option<Open>,
+}
+
+/// How a receiver behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) settle_on_next: bool,
+}
+
+/// What is needed to settle a message that was returned.
+struct Open {
+    bytes: u64,
+    tracked: bool,
+    receipt: Option<Arc<ReceiptCell>>,
+}
+
+/// A message, and how it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery<T> {
+    /// The message.
+    pub value: T,
+    /// The node that sent it.
+    pub from: NodeId,
+    /// Another receiver had it before and did not take it: it may come later than messages that were
+    /// sent after it.
+    pub rerouted: bool,
+    /// Another receiver had it before and may have taken it. Only on channels that are at least once.
+    pub redelivered: bool,
+}
+
+impl<T: Send + 'static> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("id", &self.inbox.id)
+            .field("namespace", &self.inbox.namespace)
+            .finish()
+    }
+}
+
+impl<T: Send + 'static> Receiver<T> {
+    pub(crate) fn new(inbox: Arc<Inbox>, alive: Arc<Alive>, settings: Settings) -> Self {
+        Self { inbox, alive, settings, present: None, so_far: Amount::default(), returned: 0, open: None }
+    }
+
+    /// The name of the channel.
+    pub fn namespace(&self) -> &Namespace {
+        &self.inbox.namespace
+    }
+
+    /// Its id on the list.
+    pub fn id(&self) -> ReceiverId {
+        self.inbox.id
+    }
+
+    /// Takes no new messages. What is on its way still comes: go on calling [`recv`](Self::recv) until
+    /// it returns `None`. It leaves the list in the background.
+    pub fn close(&mut self) {
+        self.inbox.with(|core| core.close());
+        self.alive.forget_receiver(&self.inbox);
+    }
+
+    /// Gives everything that was not taken back to its senders, who give it to other receivers, and
+    /// waits until this one is off the list.
+    ///
+    /// # Cancel safety
+    ///
+    /// The messages are given back at the first poll, or when the future is dropped. Leaving the list
+    /// goes on in the background.
+    pub async fn hand_back(mut self) {
+        self.give_back();
+        self.alive.receiver_gone(&self.inbox).await;
+    }
+
+    fn give_back(&mut self) {
+        self.settle_open();
+        self.inbox.sync(false);
+        let rest = self.present.take().map(Present::into_rest);
+        self.inbox.with(|core| core.hand_back(rest, State::Closed));
+        self.alive.forget_receiver(&self.inbox);
+    }
+
+    /// The message that was returned last is taken now, unless it is already.
+    fn settle_open(&mut self) {
+        if let Some(Open { bytes, tracked, receipt }) = self.open.take() {
+            self.taken(bytes, tracked, receipt);
+        }
+    }
+
+    #[inline]
+    fn taken(&mut self, bytes: u64, tracked: bool, receipt: Option<Arc<ReceiptCell>>) {
+        self.so_far += Amount::new(1, bytes);
+        self.inbox.advance(self.so_far);
+        if let Some(receipt) = receipt {
+            receipt.settle(Outcome::Taken);
+        }
+        if self.present.as_ref().is_none_or(Present::is_empty) {
+            self.inbox.sync_end();
+        } else if tracked {
+            self.inbox.sync(true);
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
+    /// Waits for the next message. `None`: the receiver was closed, and all messages are taken.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecvError`]. After all but [`RecvError::NodeStopped`], more messages may come.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: a message is only taken out when it is returned.
+    pub async fn recv(&mut self) -> Result<Option<T>, RecvError> {
+        Ok(self.recv_delivery().await?.map(|delivery| delivery.value))
+    }
+
+    /// As [`recv`](Self::recv), with how the message came.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_delivery(&mut self) -> Result<Option<Delivery<T>>, RecvError> {
+        poll_fn(|cx| self.poll_delivery(cx)).await
+    }
+
+    /// Waits for a message, then takes as many as are here, up to `limit`. Returns how many it added
+    /// to `buffer`: 0 if the receiver was closed and all messages are taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), if the error comes before any message. A later one comes with the next
+    /// call.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_many(
+        &mut self,
+        buffer: &mut Vec<T>,
+        limit: usize,
+    ) -> Result<usize, RecvError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let Some(first) = self.recv().await? else { return Ok(0) };
+        buffer.push(first);
+        let mut count = 1;
+        while count < limit && self.present.as_ref().is_some_and(|present| !present.is_empty()) {
+            match self.try_recv() {
+                Ok(value) => buffer.push(value),
+                Err(_) => break,
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The next message, if it is here.
+    ///
+    /// # Errors
+    ///
+    /// See [`TryRecvError`].
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        match self.poll_delivery(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Err(TryRecvError::Empty),
+            Poll::Ready(Ok(Some(delivery))) => Ok(delivery.value),
+            Poll::Ready(Ok(None)) => Err(TryRecvError::Closed),
+            Poll::Ready(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// As [`recv`](Self::recv), for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Panics
+    ///
+    /// In async code, where it would block everything else.
+    pub fn blocking_recv(&mut self) -> Result<Option<T>, RecvError> {
+        block_on(self.recv())
+    }
+
+    fn poll_delivery(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Delivery<T>>, RecvError>> {
+        self.settle_open();
+        loop {
+            if let Some(present) = &mut self.present
+                && let Some(item) = present.next()
+            {
+                let from = present.from;
+                self.returned += 1;
+                if !self.inbox.claim(self.returned) {
+                    self.present = None;
+                    continue;
+                }
+                return Poll::Ready(self.deliver(item, from).map(Some));
+            }
+            match self.next_batch(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Gets the next batch. `false`: there will be none.
+    fn next_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RecvError>> {
+        (self.present, self.so_far, self.returned) = (None, Amount::default(), 0);
+        // One unit of tokio's budget for a batch, not for each message: messages are too cheap.
+        let coop = std::task::ready!(tokio::task::coop::poll_proceed(cx));
+        let mut next = self.inbox.next();
+        if matches!(next, Next::Empty) {
+            self.inbox.register(cx.waker());
+            next = self.inbox.next();
+        }
+        let outcome = match next {
+            Next::Empty => return Poll::Pending,
+            Next::Batch(batch) => {
+                self.present = Some(Present::new(batch));
+                Ok(true)
+            }
+            Next::Lost(from) => Err(RecvError::SenderLost { from }),
+            Next::Closed => Ok(false),
+            Next::Stopped => Err(RecvError::NodeStopped),
+        };
+        coop.made_progress();
+        Poll::Ready(outcome)
+    }
+
+    fn deliver(&mut self, item: Item<T>, from: NodeId) -> Result<Delivery<T>, RecvError> {
+        let Item { value, flags, bytes, receipt } = item;
+        let Some(value) = value else {
+            self.inbox.skip(bytes);
+            self.so_far += Amount::new(1, bytes);
+            if let Some(receipt) = receipt {
+                receipt.settle(Outcome::Undecodable);
+            }
+            return Err(RecvError::Undecodable { from });
+        };
+        let tracked = flags.has(Flags::TRACKED);
+        if self.settings.settle_on_next {
+            self.open = Some(Open { bytes, tracked, receipt });
+        } else {
+            self.taken(bytes, tracked, receipt);
+        }
+        let (rerouted, redelivered) = (flags.has(Flags::REROUTED), flags.has(Flags::REDELIVERED));
+        Ok(Delivery { value, from, rerouted, redelivered })
+    }
+}
+
+impl<T: Send + 'static> Unpin for Receiver<T> {}
+
+impl<T: DeserializeOwned + Send + 'static> Stream for Receiver<T> {
+    type Item = Result<T, RecvError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let delivery = std::task::ready!(self.get_mut().poll_delivery(cx));
+        Poll::Ready(delivery.map(|delivery| delivery.map(|delivery| delivery.value)).transpose())
+    }
+}
+
+impl<T: Send + 'static> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        // The message that was returned last counts as taken: the application had it, and another
+        // receiver must not get it too.
+        self.give_back();
+    }
+}

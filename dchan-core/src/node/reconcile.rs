@@ -1,0 +1,131 @@
+//! Keeping the lanes in step with the list, and the list in step with what is open here.
+
+use std::{collections::HashMap, sync::Arc};
+
+use imbl::ordmap::DiffItem;
+use tracing::{debug, warn};
+
+use super::Inner;
+use crate::{Change, Namespace, NodeId, ReceiverId, View, link::Backoff};
+
+/// What a change of the view means for one namespace.
+#[derive(Default)]
+struct Difference {
+    come: Vec<(ReceiverId, NodeId)>,
+    gone: Vec<ReceiverId>,
+}
+
+impl Inner {
+    /// Follows the view until the node stops.
+    pub(super) async fn follow_view(self: Arc<Self>) {
+        let mut view = self.shared.view.clone();
+        let stopping = self.shared.stopping.clone();
+        loop {
+            let new = view.borrow_and_update().clone();
+            self.bring_in_step(&new);
+            self.mend_list();
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                changed = view.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells each router what has changed for it, and nothing else.
+    fn bring_in_step(&self, new: &Arc<View>) {
+        let mut seen = self.seen.lock();
+        let mut differences: HashMap<Namespace, Difference> = HashMap::new();
+        for item in seen.receivers.diff(&new.receivers) {
+            match item {
+                DiffItem::Add((name, id), node) => {
+                    differences.entry(name.clone()).or_default().come.push((*id, *node));
+                }
+                DiffItem::Remove((name, id), _) => {
+                    differences.entry(name.clone()).or_default().gone.push(*id);
+                }
+                DiffItem::Update { .. } => {}
+            }
+        }
+        for item in seen.nodes.diff(&new.nodes) {
+            if let DiffItem::Add(id, entry) | DiffItem::Update { new: (id, entry), .. } = item
+                && *id != self.shared.me.id
+            {
+                self.peers.peer(*id, Some(&entry.addr));
+            }
+        }
+        *seen = new.clone();
+        for (name, Difference { come, gone }) in differences {
+            let router = self.routers.lock().get(&name).cloned();
+            if let Some(router) = router {
+                router.update(new, &come, &gone);
+            }
+        }
+        drop(seen);
+        self.peers.forget_idle();
+    }
+
+    /// What must change on the list for it to have just the receivers that are open here.
+    fn mending(&self) -> Vec<Change> {
+        let view = self.shared.view.borrow().clone();
+        let (me, boot) = (self.shared.me.id, self.shared.me.boot);
+        let listed = view.nodes.get(&me).is_some_and(|entry| entry.boot == boot);
+        if !listed {
+            // The membership puts the node back first.
+            return Vec::new();
+        }
+        let inboxes = self.shared.inboxes.lock();
+        let registered = self.registered.lock();
+        let mut changes = Vec::new();
+        for id in registered.iter() {
+            if let Some(inbox) = inboxes.get(id)
+                && !view.receivers.contains_key(&(inbox.namespace.clone(), *id))
+            {
+                let namespace = inbox.namespace.clone();
+                changes.push(Change::Receiver { namespace, id: *id, node: me });
+            }
+        }
+        for (namespace, id) in view.receivers_on(me) {
+            // One that is being opened is here before it is registered.
+            let closed = inboxes.get(id).is_none_or(|inbox| !inbox.is_open());
+            if id.boot == boot && closed {
+                changes.push(Change::ReceiverGone { namespace: namespace.clone(), id: *id });
+            }
+        }
+        changes
+    }
+
+    /// Mends the list in the background, unless there is nothing to mend or somebody is at it.
+    pub(super) fn mend_list(self: &Arc<Self>) {
+        if self.mending().is_empty() || self.shared.stopping.is_cancelled() {
+            return;
+        }
+        let Ok(mending) = self.mends.clone().try_lock_owned() else { return };
+        let inner = self.clone();
+        self.shared.tasks.spawn(async move {
+            let (first, most) = inner.shared.config.times.redial;
+            let mut backoff = Backoff::new(first, most, inner.shared.random());
+            let stopping = inner.shared.stopping.clone();
+            let mend = async {
+                loop {
+                    let changes = inner.mending();
+                    if changes.is_empty() {
+                        return;
+                    }
+                    debug!(changes = changes.len(), "mending the list");
+                    if let Err(error) = inner.membership.apply(changes).await {
+                        warn!(%error, "the list cannot be mended yet");
+                        tokio::time::sleep(backoff.next_wait()).await;
+                    }
+                }
+            };
+            stopping.run_until_cancelled(mend).await;
+            drop(mending);
+            // What came up after the last look is somebody's to mend.
+            inner.mend_list();
+        });
+    }
+}

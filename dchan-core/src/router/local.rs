@@ -1,0 +1,299 @@
+//! A sender and a receiver in one process: no network, no encoding, the same semantics.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::{Router, encode};
+use crate::{
+    NodeId, ReceiverId,
+    inbox::{Batch, Body, Inbox, LocalSender},
+    lane::{AnyQueue, Homeless, HomelessBody, Ledger, Parcel, ReceiptCell, RecordWriter, SlotId},
+    wire::Flags,
+};
+
+/// The way from the senders of a process to a receiver of the same process.
+pub(crate) struct LocalLane {
+    inbox: Arc<Inbox>,
+    slot: SlotId,
+    router: Weak<Router>,
+    /// Changed only under the lock of the inbox.
+    offered: AtomicU64,
+    reserved: AtomicU64,
+    stopped: AtomicBool,
+    account: Mutex<Ledger>,
+    settled: AtomicU64,
+}
+
+/// Values in an inbox, oldest first.
+pub(crate) struct Values<T>(pub(crate) VecDeque<LocalItem<T>>);
+
+/// A value that has not left the process.
+pub(crate) struct LocalItem<T> {
+    pub(crate) value: T,
+    pub(crate) flags: Flags,
+    pub(crate) receipt: Option<Arc<ReceiptCell>>,
+}
+
+impl LocalLane {
+    /// `None` if the receiver takes no new messages.
+    pub(super) fn open(inbox: Arc<Inbox>, router: Weak<Router>, node: NodeId) -> Option<Arc<Self>> {
+        let mut opened = None;
+        let lane = Arc::new_cyclic(|me: &Weak<Self>| {
+            let sender: Arc<dyn LocalSender> = Arc::new(Handle(me.clone()));
+            // Nothing is delivered to the handle before the lane stands: it is not there to upgrade.
+            opened = inbox.with(|core| core.open_local(node, sender));
+            Self {
+                inbox,
+                slot: opened.unwrap_or_default(),
+                router,
+                offered: AtomicU64::new(0),
+                reserved: AtomicU64::new(0),
+                stopped: AtomicBool::new(opened.is_none()),
+                account: Mutex::default(),
+                settled: AtomicU64::new(0),
+            }
+        });
+        opened.map(|_| {
+            lane.recount();
+            lane
+        })
+    }
+
+    pub(super) fn receiver(&self) -> ReceiverId {
+        self.inbox.id
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.stopped.load(Ordering::Acquire)
+    }
+
+    /// How many messages may be assigned to it now.
+    pub(super) fn credit(&self) -> u64 {
+        if !self.is_open() {
+            return 0;
+        }
+        let unused = self.inbox.with(|core| core.local_credit(self.slot));
+        unused.saturating_sub(self.reserved.load(Ordering::Acquire))
+    }
+
+    /// Puts as much on offer as there is credit.
+    pub(super) fn recount(&self) {
+        let Some(router) = self.router.upgrade() else { return };
+        let stopped = !self.is_open();
+        let reserved = self.reserved.load(Ordering::Acquire);
+        self.inbox.with(|core| {
+            let unused = if stopped { 0 } else { core.local_credit(self.slot) };
+            let credit = unused.saturating_sub(reserved);
+            let offered = self.offered.swap(credit, Ordering::AcqRel);
+            router.change_offer(offered, credit);
+        });
+    }
+
+    pub(super) fn ask(&self) {
+        self.inbox.with(|core| core.ask_local(self.slot));
+    }
+
+    /// Takes one message of credit out of the offer, if there is one.
+    pub(super) fn offer_taken(&self) -> bool {
+        self.inbox.with(|core| {
+            let offered = self.offered.load(Ordering::Acquire);
+            let credit = core.local_credit(self.slot);
+            if offered == 0 || credit == 0 || !self.is_open() {
+                return false;
+            }
+            self.offered.store(offered - 1, Ordering::Release);
+            true
+        })
+    }
+
+    pub(super) fn reserve(&self) {
+        self.reserved.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn unreserve(&self) {
+        self.reserved.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Accepts a message.
+    pub(super) fn put<T: Serialize + Send + 'static>(
+        &self,
+        value: T,
+        flags: Flags,
+        receipt: Option<Arc<ReceiptCell>>,
+    ) {
+        {
+            let mut account = self.account.lock();
+            account.accepted += 1;
+            account.in_flight += 1;
+        }
+        let flags = if receipt.is_some() { flags.with(Flags::TRACKED) } else { flags };
+        let item = LocalItem { value, flags, receipt };
+        self.inbox.with(|core| {
+            core.put_local(self.slot, size_of::<T>() as u64, |last| {
+                if let Some(Body::Values(queue)) = last {
+                    let queue: &mut dyn Any = &mut **queue;
+                    if let Some(Values(values)) = queue.downcast_mut::<Values<T>>() {
+                        values.push_back(item);
+                        return None;
+                    }
+                }
+                Some(Body::Values(Box::new(Values(VecDeque::from([item])))))
+            });
+        });
+    }
+
+    /// Takes in a message that had another lane before.
+    pub(super) fn adopt(&self, message: Homeless) {
+        self.account.lock().in_flight += 1;
+        let Homeless { flags, body, receipt } = message;
+        let (bytes, body) = match body {
+            HomelessBody::Encoded(pieces) => {
+                let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+                (bytes, Body::Single { flags, pieces, receipt })
+            }
+            HomelessBody::Value(parcel) => (1, Body::Values(parcel.into_queue(flags, receipt))),
+        };
+        let mut body = Some(body);
+        self.inbox.with(|core| core.put_local(self.slot, bytes, |_| body.take()));
+    }
+
+    pub(super) fn stop_sending(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.recount();
+        self.inbox.with(|core| core.finish_local(self.slot));
+        self.forget_if_settled();
+    }
+
+    /// A lane that takes nothing more is over when the last message on it is settled.
+    fn forget_if_settled(&self) {
+        if !self.is_open()
+            && self.account.lock().in_flight == 0
+            && let Some(router) = self.router.upgrade()
+        {
+            router.forget_local(self, Vec::new());
+        }
+    }
+
+    pub(super) fn ledger(&self) -> Ledger {
+        *self.account.lock()
+    }
+
+    /// So many of its messages go elsewhere, and nothing is left. Returns its last account.
+    pub(super) fn end(&self, homeless: u64) -> Ledger {
+        let mut account = self.account.lock();
+        account.rerouted += homeless;
+        account.in_flight = 0;
+        std::mem::take(&mut account)
+    }
+
+    /// Accounts for what its receiver has taken by now.
+    pub(super) fn sync(&self) {
+        self.inbox.sync(true);
+    }
+
+    pub(super) fn settled_and_open(&self) -> (u64, u64) {
+        let account = self.account.lock();
+        (self.settled.load(Ordering::Acquire), account.in_flight)
+    }
+}
+
+/// What the inbox knows of a [`LocalLane`].
+struct Handle(Weak<LocalLane>);
+
+impl LocalSender for Handle {
+    fn granted(&self) {
+        if let Some(lane) = self.0.upgrade() {
+            if let Some(router) = lane.router.upgrade() {
+                router.place_homeless();
+            }
+            lane.recount();
+        }
+    }
+
+    fn reserved(&self) -> u64 {
+        self.0.upgrade().map_or(0, |lane| lane.reserved.load(Ordering::Acquire))
+    }
+
+    fn stop(&self) {
+        if let Some(lane) = self.0.upgrade() {
+            lane.stopped.store(true, Ordering::Release);
+            lane.recount();
+            lane.forget_if_settled();
+        }
+    }
+
+    fn returned(&self, batches: Vec<Batch>) {
+        let Some(lane) = self.0.upgrade() else { return };
+        let homeless = batches.into_iter().flat_map(|batch| match batch.body {
+            Body::Values(queue) => queue.into_homeless(),
+            Body::Single { flags, pieces, receipt } => {
+                vec![Homeless { flags, body: HomelessBody::Encoded(pieces), receipt }]
+            }
+            Body::Records(records) => records
+                .map(|record| Homeless {
+                    flags: record.flags,
+                    body: HomelessBody::Encoded(vec![record.body]),
+                    receipt: None,
+                })
+                .collect(),
+        });
+        let flagged = homeless
+            .map(|message| Homeless { flags: message.flags.with(Flags::REROUTED), ..message })
+            .collect();
+        if let Some(router) = lane.router.upgrade() {
+            router.forget_local(&lane, flagged);
+        }
+    }
+
+    fn settled(&self, settled: Ledger) {
+        let Some(lane) = self.0.upgrade() else { return };
+        let count = settled.taken + settled.dropped.total();
+        {
+            let mut account = lane.account.lock();
+            *account += settled;
+            account.in_flight -= count;
+            lane.settled.fetch_add(count, Ordering::AcqRel);
+        }
+        lane.forget_if_settled();
+        if let Some(router) = lane.router.upgrade() {
+            router.settled.notify_waiters();
+        }
+    }
+}
+
+impl<T: Serialize + Send + 'static> AnyQueue for Values<T> {
+    fn into_homeless(self: Box<Self>) -> Vec<Homeless> {
+        let homeless = |item: LocalItem<T>| Homeless {
+            flags: item.flags,
+            body: HomelessBody::Value(Box::new(Value(item.value))),
+            receipt: item.receipt,
+        };
+        self.0.into_iter().map(homeless).collect()
+    }
+}
+
+/// A value that lost its lane.
+struct Value<T>(T);
+
+impl<T: Serialize + Send + 'static> Parcel for Value<T> {
+    fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()> {
+        encode(&self.0, writer)
+    }
+
+    fn into_queue(
+        self: Box<Self>,
+        flags: Flags,
+        receipt: Option<Arc<ReceiptCell>>,
+    ) -> Box<dyn AnyQueue> {
+        Box::new(Values(VecDeque::from([LocalItem { value: self.0, flags, receipt }])))
+    }
+}

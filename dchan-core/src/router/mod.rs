@@ -1,0 +1,495 @@
+//! Which lane takes the next message of a namespace.
+//!
+//! All senders of a namespace on a node share one router. A message goes to the next lane, in turn,
+//! that has credit; the semaphore holds as many permits as there is credit on offer over all lanes, so
+//! that senders wait fairly and a dropped wait costs nothing.
+//!
+//! A permit only says that *some* lane had credit. A lane that dies leaves permits behind that stand
+//! for nothing: whoever holds one and finds no lane throws it away and waits again. There may be too
+//! many permits for a moment, never too few.
+
+mod ledger;
+mod local;
+mod routes;
+
+use std::{
+    cell::Cell,
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::{
+    Namespace, ReceiverId,
+    lane::{EncodeFault, Epoch, Homeless, Ledger, Outcome, ReceiptCell, RecordWriter},
+    peers::{LaneOwner, Out, OutLane, Peers, TakeBack},
+    wire::Flags,
+};
+
+pub(crate) use local::{LocalLane, Values};
+
+/// Assigns the messages of one namespace.
+pub(crate) struct Router {
+    pub(crate) namespace: Namespace,
+    peers: Arc<Peers>,
+    me: Weak<Router>,
+    permits: Semaphore,
+    /// Counts how often credit was put on offer: a scan that saw none is valid if it has not changed.
+    offers: AtomicU64,
+    routes: ArcSwap<Vec<Route>>,
+    next: AtomicUsize,
+    state: Mutex<State>,
+    has_homeless: AtomicBool,
+    settled: Notify,
+    receivers: watch::Sender<usize>,
+    max_message: u64,
+}
+
+/// A way to a receiver.
+#[derive(Clone)]
+pub(crate) enum Route {
+    Remote(Arc<OutLane>),
+    Local(Arc<LocalLane>),
+}
+
+#[derive(Default)]
+struct State {
+    /// All ways, those that take no more messages included.
+    lanes: HashMap<ReceiverId, Route>,
+    /// Ways to receivers that are off the list, until the last message on them is settled.
+    draining: Vec<Route>,
+    /// Messages that lost their lane, oldest first.
+    homeless: VecDeque<Homeless>,
+    /// The account of lanes that are over.
+    retired: Ledger,
+    handles: usize,
+}
+
+/// Why a message was not assigned.
+#[derive(Debug)]
+pub(crate) enum Unassigned {
+    /// No lane has credit now.
+    Full,
+    /// It cannot be encoded, or is too large.
+    Fault(EncodeFault),
+}
+
+/// Credit for one message on one lane, taken out of the offer.
+pub(crate) struct Reserved {
+    route: Route,
+    epoch: Epoch,
+}
+
+impl Router {
+    pub(crate) fn new(namespace: Namespace, peers: Arc<Peers>) -> Arc<Self> {
+        let start = peers.shared.random().usize(..);
+        let max_message = peers.shared.config.limits.message;
+        Arc::new_cyclic(|me| Self {
+            namespace,
+            peers,
+            me: me.clone(),
+            permits: Semaphore::new(0),
+            offers: AtomicU64::new(0),
+            routes: ArcSwap::default(),
+            next: AtomicUsize::new(start),
+            state: Mutex::default(),
+            has_homeless: AtomicBool::new(false),
+            settled: Notify::new(),
+            receivers: watch::Sender::new(0),
+            max_message,
+        })
+    }
+
+    /// No message will be accepted any more.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.permits.is_closed()
+    }
+
+    /// How many receivers the list has.
+    pub(crate) fn receivers(&self) -> watch::Receiver<usize> {
+        self.receivers.subscribe()
+    }
+
+    pub(crate) fn has_receivers(&self) -> bool {
+        *self.receivers.borrow() > 0
+    }
+
+    // ---- one message ----
+
+    /// Waits until some lane has credit. `false` if the router is closed.
+    pub(crate) async fn wait_for_credit(&self) -> bool {
+        match self.permits.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(tokio::sync::TryAcquireError::Closed) => return false,
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                self.ask_for_credit();
+                match self.permits.acquire().await {
+                    Ok(permit) => permit.forget(),
+                    Err(_) => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// The same without waiting.
+    pub(crate) fn has_credit(&self) -> bool {
+        match self.permits.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                true
+            }
+            Err(_) => {
+                self.ask_for_credit();
+                false
+            }
+        }
+    }
+
+    /// Lanes that gave their credit back are told that it is needed.
+    fn ask_for_credit(&self) {
+        for route in self.routes.load().iter() {
+            match route {
+                Route::Remote(lane) => {
+                    lane.with(|out| out.lane.ask());
+                }
+                Route::Local(lane) => lane.ask(),
+            }
+        }
+    }
+
+    /// Assigns a message to the next lane with credit. The caller has taken a permit, which is used up
+    /// if this succeeds, or if no lane has credit after all.
+    ///
+    /// The value is taken out of `value` if the lane is in this process.
+    pub(crate) fn assign<T: Serialize + Send + 'static>(
+        &self,
+        value: &mut Option<T>,
+        flags: Flags,
+        receipt: Option<&Arc<ReceiptCell>>,
+    ) -> Result<(), Unassigned> {
+        if ENCODING.get() {
+            // The lock of a lane is held on this thread: a value that sends while it is encoded.
+            self.permits.add_permits(1);
+            return Err(Unassigned::Fault(EncodeFault::Encode(postcard::Error::SerdeSerCustom)));
+        }
+        let unused = Unused(&self.permits);
+        let assigned = self.scan(|route| match route {
+            Route::Remote(lane) => lane.with(|out| {
+                if !is_on_offer(out) {
+                    return None;
+                }
+                let value = value.as_ref()?;
+                let accepted = self.accept(out, value, flags, receipt.cloned());
+                if accepted.is_ok() {
+                    self.use_offer(out);
+                }
+                Some(accepted)
+            }),
+            Route::Local(lane) => lane.offer_taken().then(|| {
+                if let Some(value) = value.take() {
+                    lane.put(value, flags, receipt.cloned());
+                }
+                Ok(())
+            }),
+        });
+        match assigned {
+            Ok(Ok(())) | Err(_) => {
+                std::mem::forget(unused);
+                assigned.map(|_| ())
+            }
+            Ok(Err(fault)) => Err(Unassigned::Fault(fault)),
+        }
+    }
+
+    /// Takes credit for one message out of the offer. As [`assign`](Self::assign), but for later.
+    pub(crate) fn reserve(&self) -> Result<Reserved, Unassigned> {
+        self.scan(|route| match route {
+            Route::Remote(lane) => lane.look(|out| {
+                is_on_offer(out).then(|| {
+                    let epoch = out.lane.reserve();
+                    self.use_offer(out);
+                    Reserved { route: route.clone(), epoch }
+                })
+            }),
+            Route::Local(lane) => lane.offer_taken().then(|| {
+                lane.reserve();
+                Reserved { route: route.clone(), epoch: 0 }
+            }),
+        })
+    }
+
+    fn scan<R>(&self, mut visit: impl FnMut(&Route) -> Option<R>) -> Result<R, Unassigned> {
+        loop {
+            let offers = self.offers.load(Ordering::Acquire);
+            let routes = self.routes.load();
+            let first = self.next.fetch_add(1, Ordering::Relaxed);
+            for at in 0..routes.len() {
+                let route = &routes[(first.wrapping_add(at)) % routes.len()];
+                if let Some(found) = visit(route) {
+                    return Ok(found);
+                }
+            }
+            if self.offers.load(Ordering::Acquire) == offers {
+                return Err(Unassigned::Full);
+            }
+        }
+    }
+
+    /// Sends with credit that was reserved. If the lane is over, then through another one with credit;
+    /// `Full` if there is none.
+    pub(crate) fn send_reserved<T: Serialize + Send + 'static>(
+        &self,
+        reserved: &Reserved,
+        value: &mut Option<T>,
+        flags: Flags,
+        receipt: Option<&Arc<ReceiptCell>>,
+    ) -> Result<(), Unassigned> {
+        if ENCODING.get() {
+            return Err(Unassigned::Fault(EncodeFault::Encode(postcard::Error::SerdeSerCustom)));
+        }
+        let sent = match &reserved.route {
+            Route::Remote(lane) => lane.with(|out| {
+                out.lane.unreserve(reserved.epoch);
+                let open = out.lane.is_open();
+                let value = value.as_ref().filter(|_| open)?;
+                let accepted = self.accept(out, value, flags, receipt.cloned());
+                self.offer(out);
+                Some(accepted)
+            }),
+            Route::Local(lane) => {
+                lane.unreserve();
+                lane.is_open().then(|| {
+                    if let Some(value) = value.take() {
+                        lane.put(value, flags, receipt.cloned());
+                    }
+                    Ok(())
+                })
+            }
+        };
+        match sent {
+            Some(sent) => sent.map_err(Unassigned::Fault),
+            None if self.has_credit() => self.assign(value, flags, receipt),
+            None => Err(Unassigned::Full),
+        }
+    }
+
+    /// Gives reserved credit back.
+    pub(crate) fn unreserve(&self, reserved: &Reserved) {
+        match &reserved.route {
+            Route::Remote(lane) => lane.with(|out| {
+                out.lane.unreserve(reserved.epoch);
+                self.offer(out);
+            }),
+            Route::Local(lane) => {
+                lane.unreserve();
+                lane.recount();
+            }
+        }
+    }
+
+    fn accept<T: Serialize>(
+        &self,
+        out: &mut Out,
+        value: &T,
+        flags: Flags,
+        receipt: Option<Arc<ReceiptCell>>,
+    ) -> Result<(), EncodeFault> {
+        out.lane.accept(flags, receipt, self.max_message, |writer| encode(value, writer))
+    }
+
+    // ---- credit ----
+
+    /// One message of a lane's offer was used. If that used up its bytes too, then nothing is left.
+    fn use_offer(&self, out: &mut Out) {
+        out.offered -= 1;
+        let credit = out.credit();
+        if credit < out.offered {
+            self.permits.forget_permits((out.offered - credit) as usize);
+            out.offered = credit;
+        }
+    }
+
+    /// Puts as much on offer as the lane has credit.
+    fn offer(&self, out: &mut Out) {
+        let credit = out.credit();
+        let offered = std::mem::replace(&mut out.offered, credit);
+        self.change_offer(offered, credit);
+    }
+
+    fn change_offer(&self, before: u64, now: u64) {
+        if now > before {
+            self.offers.fetch_add(1, Ordering::Release);
+            self.permits.add_permits((now - before) as usize);
+        } else if now < before {
+            self.permits.forget_permits((before - now) as usize);
+        }
+    }
+
+    // ---- messages without a lane ----
+
+    /// Gives messages that lost their lane other ones, oldest first, before anything new is accepted.
+    fn place_homeless(&self) {
+        if !self.has_homeless.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.state.lock();
+        while let Some(message) = state.homeless.pop_front() {
+            match self.place(message) {
+                Ok(()) => {}
+                Err(Misplaced::Full(message)) => {
+                    state.homeless.push_front(message);
+                    break;
+                }
+                Err(Misplaced::Unencodable(message)) => {
+                    state.retired.dropped.decode += 1;
+                    settle(&message, Outcome::Undecodable);
+                }
+            }
+        }
+        let left = !state.homeless.is_empty();
+        self.has_homeless.store(left, Ordering::Release);
+        drop(state);
+        if left {
+            self.ask_for_credit();
+        }
+    }
+
+    fn place(&self, message: Homeless) -> Result<(), Misplaced> {
+        let mut message = Some(message);
+        let mut outcome = None;
+        for route in self.routes.load().iter() {
+            let placed = match route {
+                Route::Remote(lane) => lane.with(|out| {
+                    if out.credit() == 0 {
+                        return None;
+                    }
+                    let adopted = out.lane.adopt(message.take()?, self.max_message);
+                    self.offer(out);
+                    Some(adopted)
+                }),
+                Route::Local(lane) => {
+                    if lane.credit() == 0 {
+                        continue;
+                    }
+                    message.take().map(|message| {
+                        lane.adopt(message);
+                        lane.recount();
+                        Ok(())
+                    })
+                }
+            };
+            if placed.is_some() {
+                outcome = placed;
+                break;
+            }
+        }
+        match (outcome, message) {
+            (Some(Ok(())), _) | (None, None) => Ok(()),
+            (Some(Err(message)), _) => Err(Misplaced::Unencodable(message)),
+            (None, Some(message)) => Err(Misplaced::Full(message)),
+        }
+    }
+
+    fn take_in_homeless(&self, state: &mut State, messages: Vec<Homeless>) {
+        if !messages.is_empty() {
+            state.homeless.extend(messages);
+            self.has_homeless.store(true, Ordering::Release);
+        }
+    }
+
+    /// Gives up messages that have no lane: the node stops.
+    pub(crate) fn drop_homeless(&self) {
+        let mut state = self.state.lock();
+        let homeless = std::mem::take(&mut state.homeless);
+        state.retired.dropped.no_receiver += homeless.len() as u64;
+        self.has_homeless.store(false, Ordering::Release);
+        drop(state);
+        homeless.iter().for_each(|message| settle(message, Outcome::NoReceiver));
+        self.settled.notify_waiters();
+    }
+}
+
+/// A permit that was taken. Dropped, because a value could not be encoded or panicked, it goes back:
+/// the credit is still on offer.
+struct Unused<'a>(&'a Semaphore);
+
+impl Drop for Unused<'_> {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+enum Misplaced {
+    Full(Homeless),
+    Unencodable(Homeless),
+}
+
+fn settle(message: &Homeless, outcome: Outcome) {
+    if let Some(receipt) = &message.receipt {
+        receipt.settle(outcome);
+    }
+}
+
+fn is_on_offer(out: &Out) -> bool {
+    out.offered > 0 && out.credit() > 0
+}
+
+thread_local! {
+    /// Whether this thread is in a user's `Serialize`, with a lane locked.
+    static ENCODING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Encodes a value behind what is in the lane already.
+pub(crate) fn encode<T: Serialize>(
+    value: &T,
+    writer: &mut RecordWriter<'_>,
+) -> postcard::Result<()> {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            ENCODING.set(false);
+        }
+    }
+    ENCODING.set(true);
+    let _reset = Reset;
+    postcard::serialize_with_flavor(value, writer)
+}
+
+impl LaneOwner for Router {
+    fn recount(&self, lane: &OutLane) {
+        self.place_homeless();
+        lane.look(|out| self.offer(out));
+    }
+
+    fn take_back(&self, lane: &Arc<OutLane>, take: TakeBack<'_>, ended: bool) {
+        let mut state = self.state.lock();
+        let (messages, ledger) = lane.with(|out| {
+            let messages = take(&mut out.lane);
+            self.offer(out);
+            (messages, out.lane.ledger())
+        });
+        self.take_in_homeless(&mut state, messages);
+        if ended && self.forget(&mut state, lane.receiver) {
+            state.retired += ledger;
+        }
+        drop(state);
+        self.place_homeless();
+        self.settled.notify_waiters();
+    }
+
+    fn settled(&self) {
+        self.settled.notify_waiters();
+    }
+}

@@ -1,0 +1,119 @@
+//! Keeping the lanes in step with the list.
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::{LocalLane, Route, Router, State};
+use crate::{NodeId, ReceiverId, View, peers::stop_lane};
+
+impl Router {
+    /// Opens lanes to receivers that have come and ends those to receivers that have gone.
+    pub(crate) fn update(&self, view: &View, come: &[(ReceiverId, NodeId)], gone: &[ReceiverId]) {
+        let mut state = self.state.lock();
+        for (receiver, node) in come {
+            if !state.lanes.contains_key(receiver)
+                && let Some(route) = self.open(view, *receiver, *node)
+            {
+                debug!(namespace = %self.namespace, %receiver, %node, "lane opened");
+                state.lanes.insert(*receiver, route);
+            }
+        }
+        let ended: Vec<Route> = gone.iter().filter_map(|id| state.lanes.remove(id)).collect();
+        state.draining.extend(ended.iter().cloned());
+        self.publish(&state);
+        drop(state);
+        ended.iter().for_each(Route::stop);
+        self.place_homeless();
+        self.receivers.send_replace(view.receivers_of(&self.namespace).count());
+    }
+
+    fn open(&self, view: &View, receiver: ReceiverId, node: NodeId) -> Option<Route> {
+        if receiver.boot == self.peers.shared.me.boot {
+            let inbox = self.peers.shared.inbox(&receiver)?;
+            return LocalLane::open(inbox, self.me.clone(), node).map(Route::Local);
+        }
+        let addr = view.nodes.get(&node).map(|entry| &entry.addr);
+        let peer = self.peers.peer(node, addr);
+        let lane = peer.open(&self.namespace, receiver, self.me.clone());
+        peer.dial_if_wanted();
+        Some(Route::Remote(lane))
+    }
+
+    /// A lane is over. Whether it was here.
+    pub(super) fn forget(&self, state: &mut State, receiver: ReceiverId) -> bool {
+        let listed = state.lanes.remove(&receiver).is_some();
+        let before = state.draining.len();
+        state.draining.retain(|route| route.receiver_id() != receiver);
+        if listed {
+            self.publish(state);
+        }
+        listed || state.draining.len() < before
+    }
+
+    fn publish(&self, state: &State) {
+        self.routes.store(Arc::new(state.lanes.values().cloned().collect()));
+    }
+
+    /// Ends all lanes: nobody sends any more.
+    pub(crate) fn end_lanes(&self) {
+        let mut state = self.state.lock();
+        let routes: Vec<Route> = state.lanes.drain().map(|(_, route)| route).collect();
+        state.draining.extend(routes.iter().cloned());
+        self.publish(&state);
+        drop(state);
+        routes.iter().for_each(Route::stop);
+    }
+
+    /// Whether all lanes are over.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state.lock().all().next().is_none()
+    }
+
+    // ---- handles ----
+
+    /// One more sender.
+    pub(crate) fn hold(&self) {
+        self.state.lock().handles += 1;
+    }
+
+    /// One sender less. Whether it was the last.
+    pub(crate) fn release(&self) -> bool {
+        let mut state = self.state.lock();
+        state.handles -= 1;
+        state.handles == 0
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.state.lock().handles > 0
+    }
+
+    /// A receiver of this process is gone, with what it had taken and not settled.
+    pub(super) fn forget_local(&self, lane: &LocalLane, homeless: Vec<crate::lane::Homeless>) {
+        let mut state = self.state.lock();
+        let ledger = lane.end(homeless.len() as u64);
+        self.take_in_homeless(&mut state, homeless);
+        if self.forget(&mut state, lane.receiver()) {
+            state.retired += ledger;
+        }
+        drop(state);
+        self.place_homeless();
+        self.settled.notify_waiters();
+    }
+}
+
+impl Route {
+    fn stop(&self) {
+        match self {
+            Self::Remote(lane) => stop_lane(lane),
+            Self::Local(lane) => lane.stop_sending(),
+        }
+    }
+
+    fn receiver_id(&self) -> ReceiverId {
+        match self {
+            Self::Remote(lane) => lane.receiver,
+            Self::Local(lane) => lane.receiver(),
+        }
+    }
+}
