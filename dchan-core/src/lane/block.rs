@@ -17,6 +17,7 @@ const ARENA_MAX: usize = 4 * (HEADER + CHUNK);
 
 /// The body of a frame that has no stamp yet: some records, or one part of a large message.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, Hash))]
 pub(super) struct Block {
     buf: BytesMut,
     pub(super) count: u32,
@@ -26,6 +27,7 @@ pub(super) struct Block {
 
 /// Which part of a large message a block is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 pub(super) struct Part {
     pub(super) first: bool,
     pub(super) last: bool,
@@ -75,6 +77,7 @@ impl Block {
 
 /// A block that has been handed to a connection, kept until it is settled.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(Hash))]
 pub(super) struct Stamped {
     pub(super) payload: Bytes,
     pub(super) first_seq: u64,
@@ -113,6 +116,7 @@ impl Stamped {
 
 /// Blocks that wait, oldest first. The last one is open: messages are encoded straight into it.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Pending {
     blocks: VecDeque<Block>,
     /// The open block, and room behind it for the next ones.
@@ -363,5 +367,13 @@ impl postcard::ser_flavors::Flavor for &mut RecordWriter<'_> {
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+/// For the tests that search through states: how much room there is to spare makes no difference.
+#[cfg(test)]
+impl std::hash::Hash for Pending {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.blocks, &self.arena[..], self.open, self.messages).hash(state);
     }
 }

@@ -9,6 +9,7 @@ use crate::wire::{CHUNK, Chunk, DataHeader, Flags, Records, WireError};
 
 /// The receiving side of a lane: checks that messages come in order, once, and puts large ones together.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, Hash))]
 pub(crate) struct Inbound {
     epoch: Epoch,
     /// The newest connection that it was ever attached to.
@@ -25,6 +26,7 @@ pub(crate) struct Inbound {
 
 /// A large message of which some has come.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, Hash))]
 struct Partial {
     first_frame: u64,
     pieces: Vec<Bytes>,
@@ -91,6 +93,11 @@ impl Inbound {
         if let Some(partial) = self.partial.take() {
             self.next_frame = partial.first_frame;
         }
+    }
+
+    /// Whether the lane is in this connection: if not, what it says there does not count.
+    pub(crate) fn is_attached(&self, epoch: Epoch) -> bool {
+        epoch != 0 && epoch == self.epoch
     }
 
     /// The first frame that has not come in.

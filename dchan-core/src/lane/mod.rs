@@ -6,6 +6,8 @@
 mod block;
 mod inbound;
 mod ledger;
+#[cfg(test)]
+mod model;
 mod outbound;
 mod receipt;
 mod window;
@@ -18,7 +20,7 @@ pub(crate) use receipt::{Outcome, ReceiptCell};
 pub(crate) use window::{Grants, SlotId, Window};
 
 /// A number of messages and of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Amount {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,

@@ -15,6 +15,7 @@ use crate::{
 
 /// How the lane stands with the present connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 enum Phase {
     /// It has not introduced itself.
     Detached,
@@ -30,6 +31,7 @@ enum Phase {
 /// A message is *accepted* (`Ok` to the user), then *handed* (stamped with its number and given to a
 /// connection), then *settled*. What is not handed can be withdrawn without leaving a gap.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone, Hash))]
 pub(crate) struct Outbound {
     pub(crate) id: LaneId,
     pub(crate) namespace: Namespace,
@@ -53,6 +55,7 @@ pub(crate) struct Outbound {
 
 /// Credit, as the receiver granted it in this connection.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, Hash))]
 struct Limits {
     granted: Amount,
     returned: Amount,
@@ -68,6 +71,7 @@ impl Limits {
 
 /// What the lane is up to, and whether it has said so.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone, Hash))]
 struct Intent {
     wanting: bool,
     say_want: bool,
@@ -82,6 +86,8 @@ struct Intent {
     active: bool,
     /// Credit was asked back that permits held.
     owes_credit: bool,
+    /// What is at the front waits for credit.
+    blocked: bool,
 }
 
 /// A message that lost its lane and waits for another.
@@ -239,8 +245,8 @@ impl Outbound {
             Phase::Attached if epoch == self.epoch => {
                 self.intent.say_want
                     || self.gives_back()
-                    || !self.pending.is_empty()
-                    || (self.intent.stopping && !self.intent.fin_said)
+                    || (!self.pending.is_empty() && !self.intent.blocked)
+                    || (self.intent.stopping && !self.intent.fin_said && self.pending.is_empty())
             }
             _ => false,
         }
@@ -261,14 +267,19 @@ impl Outbound {
         if self.gives_back() {
             self.on_reclaim(epoch);
         }
-        while out.bytes() < budget && self.hand_one(out) {}
+        while out.bytes() < budget && !self.intent.blocked {
+            self.intent.blocked = !self.hand_one(out) && !self.pending.is_empty();
+            if self.pending.is_empty() {
+                break;
+            }
+        }
         if self.intent.say_want {
             let want = LaneFrame::Want(self.want());
             self.say(out, &want);
             self.intent.say_want = false;
         }
         if !self.pending.is_empty() {
-            return out.bytes() >= budget;
+            return !self.intent.blocked;
         }
         if self.intent.stopping && !self.intent.fin_said {
             self.say(out, &LaneFrame::Fin);
@@ -425,6 +436,7 @@ impl Outbound {
         self.settle(credit.taken, &credit.skipped)?;
         let limit = Amount::new(credit.limit_messages, credit.limit_bytes);
         self.limits.granted = self.limits.granted.max(limit);
+        self.intent.blocked = false;
         Ok(())
     }
 

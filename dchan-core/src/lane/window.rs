@@ -19,6 +19,7 @@ pub(crate) type SlotId = u64;
 /// `max(capacity, lanes)` messages; in bytes it may exceed the capacity by a chunk for each lane, and
 /// by one message that is larger than the capacity.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Window {
     capacity: Amount,
     used: Amount,
@@ -41,6 +42,7 @@ pub(crate) struct Window {
 const LARGEST: u64 = 1 << 40;
 
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Slot {
     live: bool,
     granted: Amount,
@@ -425,5 +427,20 @@ impl Window {
     /// What all lanes use together: at most what the documentation of [`Window`] says.
     pub(crate) fn used(&self) -> Amount {
         self.used
+    }
+}
+
+/// For the tests that search through states. Left out is how long a lane has been idle: short searches
+/// never reach the patience with idle lanes.
+#[cfg(test)]
+impl std::hash::Hash for Window {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.used, self.stored, self.wanting, self.oversize, self.asked_all).hash(state);
+        self.hungry.hash(state);
+        for (id, slot) in &self.slots {
+            (id, slot.live, slot.granted, slot.returned, slot.received, slot.taken).hash(state);
+            (slot.partial, slot.wanting, slot.hungry, slot.reclaiming).hash(state);
+            (slot.need_bytes, slot.told).hash(state);
+        }
     }
 }

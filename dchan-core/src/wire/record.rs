@@ -6,7 +6,7 @@ use super::{CHUNK, WireError};
 pub(crate) const RECORD_HEADER: usize = 4;
 
 /// What a message carries along besides itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Flags(pub(crate) u8);
 
 impl Flags {
