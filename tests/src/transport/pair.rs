@@ -116,19 +116,19 @@ pub(super) async fn fill(
     limit: usize,
     frame: impl Fn(usize) -> Frame,
 ) -> Outcome<usize> {
-    let mut taken = 0;
-    let mut bytes = 0;
-    while bytes < limit {
+    let (mut taken, mut bytes, mut waits) = (0, 0, false);
+    while bytes < limit && !waits {
         let mut batch = FrameBatch::new();
         batch.push(frame(taken));
         let size = batch.bytes();
         match timeout(Duration::from_millis(500), sink.send(&mut batch)).await {
             Ok(sent) => sent?,
-            Err(_) if batch.is_empty() => {}
-            Err(_) => break,
+            Err(_) => waits = true,
         }
-        taken += 1;
-        bytes += size;
+        if batch.is_empty() {
+            taken += 1;
+            bytes += size;
+        }
     }
     Ok(taken)
 }
