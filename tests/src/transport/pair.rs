@@ -1,10 +1,13 @@
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use dchan_core::{
     Addr, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, LaneId, Listener,
     Received, Transport,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
 
 use super::{
     TransportFixture,
@@ -81,6 +84,23 @@ pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) -> Outcome 
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok(())
+}
+
+/// Polls a future a few times, with other tasks running between, then drops it.
+pub(super) async fn some_polls<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(done) = polled {
+            return Some(done);
+        }
+        yield_now().await;
+    }
+    if fastrand::u8(..64) == 0 {
+        // Time passes, paused or not: else whoever waits in vain would never reach its deadline.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    None
 }
 
 /// A frame for where it does not matter which.

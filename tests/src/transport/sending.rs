@@ -1,29 +1,16 @@
 //! Sending and receiving.
 
-use std::{collections::VecDeque, future::poll_fn, pin::pin, task::Poll};
+use std::collections::VecDeque;
 
 use dchan_core::{Frame, FrameBatch, LaneId};
-use tokio::{sync::Notify, task::yield_now};
+use tokio::sync::Notify;
 
 use super::{
     TransportFixture,
     failure::{Outcome, ensure},
-    pair::{Pair, Role, any_frame, bounded, fill, is_alive, meet},
+    pair::{Pair, Role, any_frame, bounded, fill, is_alive, meet, some_polls},
     script::{Checker, Script},
 };
-
-/// Polls a future a few times, with other tasks running between, then drops it.
-async fn some_polls<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-        if let Poll::Ready(done) = polled {
-            return Some(done);
-        }
-        yield_now().await;
-    }
-    None
-}
 
 /// T-BATCH-1: whole frames, of each lane the oldest first, the rest left in order.
 pub async fn t_batch_1(fixture: &dyn TransportFixture) -> Outcome {
