@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use dchan_core::{Frame, FrameBatch, LaneId};
+use dchan_core::{Frame, FrameBatch, FrameSink, LaneId};
 use tokio::sync::Notify;
 
 use super::{
     TransportFixture,
-    failure::{Outcome, ensure},
+    failure::{Failure, Outcome, ensure},
     pair::{Pair, Role, any_frame, bounded, fill, is_alive, meet, some_polls},
     script::{Checker, Script},
 };
@@ -168,11 +168,31 @@ pub async fn t_back_1(fixture: &dyn TransportFixture) -> Outcome {
 
 /// T-BACK-2: a blocked connection blocks no other.
 pub async fn t_back_2(fixture: &dyn TransportFixture) -> Outcome {
-    let mut pair = Pair::new(fixture).await?;
-    let (mut dialled, mut accepted) = meet(&pair.transport, &mut pair.listener, &pair.at).await?;
-    fill(&mut pair.dialled.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
-    fill(&mut pair.accepted.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
-    is_alive(&mut dialled, &mut accepted).await?;
-    let (mut dialled, mut accepted) = meet(&pair.transport, &mut pair.listener, &pair.at).await?;
-    is_alive(&mut dialled, &mut accepted).await
+    let Pair { transport, mut listener, at, mut dialled, mut accepted } =
+        Pair::new(fixture).await?;
+    let (mut a, mut b) = meet(&transport, &mut listener, &at).await?;
+    fill(&mut dialled.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
+    fill(&mut accepted.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
+    let others = async {
+        is_alive(&mut a, &mut b).await?;
+        let (mut a, mut b) = meet(&transport, &mut listener, &at).await?;
+        is_alive(&mut a, &mut b).await
+    };
+    // Sends that wait, rather than sends that have been given up.
+    tokio::select! {
+        biased;
+        failure = send_for_ever(&mut dialled.sink) => Err(failure),
+        failure = send_for_ever(&mut accepted.sink) => Err(failure),
+        done = bounded("using other connections", others) => done?,
+    }
+}
+
+async fn send_for_ever(sink: &mut Box<dyn FrameSink>) -> Failure {
+    let mut batch = FrameBatch::new();
+    loop {
+        batch.push(any_frame(64 * 1024));
+        if let Err(error) = sink.send(&mut batch).await {
+            return error.into();
+        }
+    }
 }

@@ -45,12 +45,15 @@ const ZOO: &[(Beast, &[&str])] = &[
 
 #[tokio::test(start_paused = true)]
 async fn every_broken_transport_is_caught() {
+    let mut escaped = Vec::new();
     for (beast, caught_by) in ZOO {
         for name in *caught_by {
-            let caught = run(name, *beast).await;
-            assert!(caught.is_err(), "{name} passes although the transport {beast:?}");
+            if run(name, *beast).await.is_ok() {
+                escaped.push((name, beast));
+            }
         }
     }
+    assert!(escaped.is_empty(), "rules that pass although they are broken: {escaped:?}");
 }
 
 #[tokio::test(start_paused = true)]
