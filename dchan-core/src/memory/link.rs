@@ -31,6 +31,8 @@ struct State {
     severed: [bool; 2],
     /// Which ends have dropped both their halves.
     gone: [bool; 2],
+    /// Which ends have seen the end of their stream.
+    ended: [bool; 2],
     /// The network has forgotten the connection: it will be broken at both ends once it is healed.
     forgotten: bool,
 }
@@ -50,6 +52,7 @@ impl Link {
             pipes: Default::default(),
             severed: [false; 2],
             gone: [false; 2],
+            ended: [false; 2],
             forgotten: false,
         };
         Arc::new(Self {
@@ -229,8 +232,10 @@ impl End {
         let pipe = &mut state.pipes[1 - self.side];
         let most = state.rng.usize(1..=32);
         let found = pipe.pull(Instant::now(), most, batch);
-        if matches!(found, Found::Nothing) && state.peer_gone(self.side) {
-            return Err(ErrorKind::Broken);
+        match found {
+            Found::Nothing if state.peer_gone(self.side) => return Err(ErrorKind::Broken),
+            Found::End => state.ended[self.side] = true,
+            _ => {}
         }
         Ok(found)
     }
@@ -252,9 +257,13 @@ impl Drop for End {
     fn drop(&mut self) {
         let mut state = self.link.state.lock();
         state.gone[self.side] = true;
+        let ended = state.ended[self.side];
         let pipe = &mut state.pipes[self.side];
-        if !pipe.closed && !pipe.dark {
+        // A socket that is dropped before it has read everything resets its connection, and a reset
+        // overtakes what is in flight: so `close` alone saves nothing.
+        if !(pipe.dark || pipe.closed && ended) {
             pipe.lose();
+            pipe.closed = false;
         }
         drop(state);
         self.link.wake();

@@ -132,16 +132,31 @@ async fn a_half_open_connection_is_seen_by_one_end_only() {
     assert_eq!(recv(&mut pair.accepted).await.unwrap_err(), ErrorKind::Broken);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_sent_before_a_close_outlives_both_halves() {
+/// Sends two frames, closes, and drops the stream: with or without reading it to its end.
+async fn close_and_go(read_to_end: bool) -> Result<usize, ErrorKind> {
     let mut pair = pair_on(MemoryNetwork::new(1)).await;
-    send_all(&mut pair.dialled, frames(2)).await.unwrap();
+    send_all(&mut pair.dialled, frames(2)).await?;
     pair.dialled.sink.close().await.unwrap();
+    pair.accepted.sink.close().await.unwrap();
+    if read_to_end {
+        let mut none = FrameBatch::new();
+        assert_eq!(pair.dialled.stream.recv(&mut none).await.unwrap(), Received::End);
+    }
     drop(pair.dialled.stream);
     let mut seen = FrameBatch::new();
-    while pair.accepted.stream.recv(&mut seen).await.unwrap() == Received::Frames {}
-    assert_eq!(seen.len(), 2);
-    assert_eq!(send_all(&mut pair.accepted, frames(1)).await.unwrap_err(), ErrorKind::Broken);
+    loop {
+        match pair.accepted.stream.recv(&mut seen).await {
+            Ok(Received::Frames) => {}
+            Ok(Received::End) => return Ok(seen.len()),
+            Err(error) => return Err(error.kind),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_needs_its_stream_read_to_the_end() {
+    assert_eq!(close_and_go(true).await, Ok(2));
+    assert_eq!(close_and_go(false).await, Err(ErrorKind::Broken));
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,7 +127,7 @@ pub struct Identity {
 pub trait FrameSink: Debug + Send + 'static {
     /// Waits until a frame can go, then takes whole frames off the front of the batch. Frames of lanes
     /// that are blocked stay in the batch, in their order, while frames of other lanes go. An empty
-    /// batch flushes: it returns once everything taken has been handed to the operating system.
+    /// batch flushes: once it has returned, everything taken goes out without another call.
     ///
     /// # Errors
     ///
@@ -138,7 +138,9 @@ pub trait FrameSink: Debug + Send + 'static {
     /// Cancel-safe: what has left the batch is the sink's to finish, what is in it was not sent.
     async fn send(&mut self, batch: &mut FrameBatch) -> Result<(), TransportError>;
 
-    /// Ends this direction: every frame taken reaches the peer before its stream ends.
+    /// Ends this direction: every frame taken reaches the peer before its stream ends. Keep the
+    /// connection's [`FrameStream`] until it has ended too: dropping it earlier aborts the connection,
+    /// and frames on their way may be lost.
     ///
     /// # Cancel safety
     ///

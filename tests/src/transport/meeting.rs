@@ -1,14 +1,12 @@
 //! Meeting: dialling, listening, accepting.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
-
-use dchan_core::{ErrorKind, TransportError};
+use dchan_core::{ErrorKind, FrameBatch, Received, TransportError};
 use tokio::task::yield_now;
 
 use super::{
     TransportFixture,
     failure::{Outcome, ensure},
-    pair::{Pair, bounded, is_alive, is_over, meet, sends_fail},
+    pair::{Pair, any_frame, bounded, is_alive, is_over, meet, sends_fail, some_polls},
 };
 
 fn kind_of<T>(result: Result<T, TransportError>) -> Option<ErrorKind> {
@@ -49,16 +47,7 @@ pub async fn t_dial_2(fixture: &dyn TransportFixture) -> Outcome {
 pub async fn t_dial_3(fixture: &dyn TransportFixture) -> Outcome {
     let Pair { transport, mut listener, at, .. } = Pair::new(fixture).await?;
     for polls in 1..8 {
-        {
-            let mut dial = pin!(transport.dial(&at));
-            for _ in 0..polls {
-                let polled = poll_fn(|cx| Poll::Ready(dial.as_mut().poll(cx))).await;
-                if polled.is_ready() {
-                    break;
-                }
-                yield_now().await;
-            }
-        }
+        drop(some_polls(transport.dial(&at), polls).await);
         // Which of those that knock is the one that stayed? The one that answers.
         let stayed = async {
             let mut dialled = transport.dial(&at).await?;
@@ -69,9 +58,9 @@ pub async fn t_dial_3(fixture: &dyn TransportFixture) -> Outcome {
             loop {
                 let incoming = listener.accept().await?;
                 let Ok(mut accepted) = bounded("ready", incoming.ready).await? else { continue };
-                let mut batch = dchan_core::FrameBatch::new();
+                let mut batch = FrameBatch::new();
                 let first = bounded("a frame or the end", accepted.stream.recv(&mut batch)).await?;
-                if matches!(first, Ok(dchan_core::Received::Frames)) {
+                if matches!(first, Ok(Received::Frames)) {
                     return Outcome::Ok(accepted);
                 }
             }
@@ -83,9 +72,9 @@ pub async fn t_dial_3(fixture: &dyn TransportFixture) -> Outcome {
     Ok(())
 }
 
-fn one() -> dchan_core::FrameBatch {
-    let mut batch = dchan_core::FrameBatch::new();
-    batch.push(super::pair::any_frame(1));
+fn one() -> FrameBatch {
+    let mut batch = FrameBatch::new();
+    batch.push(any_frame(1));
     batch
 }
 
@@ -146,7 +135,7 @@ pub async fn t_accept_2(fixture: &dyn TransportFixture) -> Outcome {
         drop(pair.listener.accept().await?.ready);
         Outcome::Ok(())
     };
-    let dialling = async { Outcome::Ok(bounded("the dial", pair.transport.dial(&pair.at)).await?) };
+    let dialling = async { bounded("the dial", pair.transport.dial(&pair.at)).await };
     let (dialled, ()) = tokio::try_join!(dialling, accepting)?;
     if let Ok(mut dialled) = dialled {
         is_over(&mut dialled.stream).await?;
@@ -162,18 +151,7 @@ pub async fn t_cancel_3(fixture: &dyn TransportFixture) -> Outcome {
         let dialling = async { Outcome::Ok(transport.dial(&at).await?) };
         let accepting = async {
             let incoming = loop {
-                let mut accept = pin!(listener.accept());
-                let mut found = None;
-                for _ in 0..polls {
-                    match poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await {
-                        Poll::Ready(incoming) => {
-                            found = Some(incoming);
-                            break;
-                        }
-                        Poll::Pending => yield_now().await,
-                    }
-                }
-                if let Some(incoming) = found {
+                if let Some(incoming) = some_polls(listener.accept(), polls).await {
                     break incoming?;
                 }
             };

@@ -1,10 +1,13 @@
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use dchan_core::{
     Addr, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, LaneId, Listener,
     Received, Transport,
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
 
 use super::{
     TransportFixture,
@@ -83,6 +86,23 @@ pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) -> Outcome 
     Ok(())
 }
 
+/// Polls a future a few times, with other tasks running between, then drops it.
+pub(super) async fn some_polls<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(done) = polled {
+            return Some(done);
+        }
+        yield_now().await;
+    }
+    if fastrand::u8(..64) == 0 {
+        // Time passes, paused or not: else whoever waits in vain would never reach its deadline.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    None
+}
+
 /// A frame for where it does not matter which.
 pub(super) fn any_frame(size: usize) -> Frame {
     Frame::new(LaneId::FIRST, vec![7; size].into())
@@ -116,19 +136,19 @@ pub(super) async fn fill(
     limit: usize,
     frame: impl Fn(usize) -> Frame,
 ) -> Outcome<usize> {
-    let mut taken = 0;
-    let mut bytes = 0;
-    while bytes < limit {
+    let (mut taken, mut bytes, mut waits) = (0, 0, false);
+    while bytes < limit && !waits {
         let mut batch = FrameBatch::new();
         batch.push(frame(taken));
         let size = batch.bytes();
         match timeout(Duration::from_millis(500), sink.send(&mut batch)).await {
             Ok(sent) => sent?,
-            Err(_) if batch.is_empty() => {}
-            Err(_) => break,
+            Err(_) => waits = true,
         }
-        taken += 1;
-        bytes += size;
+        if batch.is_empty() {
+            taken += 1;
+            bytes += size;
+        }
     }
     Ok(taken)
 }

@@ -1,29 +1,16 @@
 //! Sending and receiving.
 
-use std::{collections::VecDeque, future::poll_fn, pin::pin, task::Poll};
+use std::collections::VecDeque;
 
-use dchan_core::{Frame, FrameBatch, LaneId};
-use tokio::{sync::Notify, task::yield_now};
+use dchan_core::{Frame, FrameBatch, FrameSink, LaneId};
+use tokio::sync::Notify;
 
 use super::{
     TransportFixture,
-    failure::{Outcome, ensure},
-    pair::{Pair, Role, any_frame, bounded, fill, is_alive, meet},
+    failure::{Failure, Outcome, ensure},
+    pair::{Pair, Role, any_frame, bounded, fill, is_alive, meet, some_polls},
     script::{Checker, Script},
 };
-
-/// Polls a future a few times, with other tasks running between, then drops it.
-async fn some_polls<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-        if let Poll::Ready(done) = polled {
-            return Some(done);
-        }
-        yield_now().await;
-    }
-    None
-}
 
 /// T-BATCH-1: whole frames, of each lane the oldest first, the rest left in order.
 pub async fn t_batch_1(fixture: &dyn TransportFixture) -> Outcome {
@@ -181,11 +168,31 @@ pub async fn t_back_1(fixture: &dyn TransportFixture) -> Outcome {
 
 /// T-BACK-2: a blocked connection blocks no other.
 pub async fn t_back_2(fixture: &dyn TransportFixture) -> Outcome {
-    let mut pair = Pair::new(fixture).await?;
-    let (mut dialled, mut accepted) = meet(&pair.transport, &mut pair.listener, &pair.at).await?;
-    fill(&mut pair.dialled.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
-    fill(&mut pair.accepted.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
-    is_alive(&mut dialled, &mut accepted).await?;
-    let (mut dialled, mut accepted) = meet(&pair.transport, &mut pair.listener, &pair.at).await?;
-    is_alive(&mut dialled, &mut accepted).await
+    let Pair { transport, mut listener, at, mut dialled, mut accepted } =
+        Pair::new(fixture).await?;
+    let (mut a, mut b) = meet(&transport, &mut listener, &at).await?;
+    fill(&mut dialled.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
+    fill(&mut accepted.sink, 64 << 20, |_| any_frame(64 * 1024)).await?;
+    let others = async {
+        is_alive(&mut a, &mut b).await?;
+        let (mut a, mut b) = meet(&transport, &mut listener, &at).await?;
+        is_alive(&mut a, &mut b).await
+    };
+    // Sends that wait, rather than sends that have been given up.
+    tokio::select! {
+        biased;
+        failure = send_for_ever(&mut dialled.sink) => Err(failure),
+        failure = send_for_ever(&mut accepted.sink) => Err(failure),
+        done = bounded("using other connections", others) => done?,
+    }
+}
+
+async fn send_for_ever(sink: &mut Box<dyn FrameSink>) -> Failure {
+    let mut batch = FrameBatch::new();
+    loop {
+        batch.push(any_frame(64 * 1024));
+        if let Err(error) = sink.send(&mut batch).await {
+            return error.into();
+        }
+    }
 }
