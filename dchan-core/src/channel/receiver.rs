@@ -81,7 +81,15 @@ impl<T: Send + 'static> fmt::Debug for Receiver<T> {
 
 impl<T: Send + 'static> Receiver<T> {
     pub(crate) fn new(inbox: Arc<Inbox>, alive: Arc<Alive>, settings: Settings) -> Self {
-        Self { inbox, alive, settings, present: None, so_far: Amount::default(), returned: 0, open: None }
+        Self {
+            inbox,
+            alive,
+            settings,
+            present: None,
+            so_far: Amount::default(),
+            returned: 0,
+            open: None,
+        }
     }
 
     /// The name of the channel.

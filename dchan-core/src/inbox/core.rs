@@ -103,7 +103,7 @@ impl Notice {
 impl Core {
     pub(crate) fn new(capacity: Amount, max_message: u64, report_lost: bool) -> Self {
         Self {
-            window: Window::new(capacity),
+            window: Window::new(capacity).largest(max_message),
             lanes: BTreeMap::new(),
             queue: VecDeque::new(),
             present: None,
@@ -158,7 +158,10 @@ impl Core {
             self.end_if_drained(slot);
             return Attachment::Ending;
         };
-        lane.inbound.attach(epoch, attach.taken);
+        if !lane.inbound.attach(epoch, attach.taken) {
+            // A connection that is history by now.
+            return Attachment::Ending;
+        }
         let id = match &lane.source {
             Source::Remote { lane: id, upstream, .. } => {
                 if state != State::Open {
@@ -336,7 +339,15 @@ impl Core {
     }
 
     /// What the sender of a lane needs and gives back.
-    pub(crate) fn want(&mut self, slot: SlotId, want: &Want) -> Result<(), LaneFault> {
+    pub(crate) fn want(
+        &mut self,
+        slot: SlotId,
+        epoch: Epoch,
+        want: &Want,
+    ) -> Result<(), LaneFault> {
+        if !self.lanes.get(&slot).is_some_and(|lane| lane.inbound.is_attached(epoch)) {
+            return Ok(());
+        }
         self.window.want(slot, want)?;
         self.balance(None);
         Ok(())
@@ -503,7 +514,7 @@ impl Core {
         if self.state != State::Closing || !self.queue.is_empty() {
             return;
         }
-        let waiting = |lane: &InLane| !lane.inbound.is_drained() || lane.inbound.is_attached();
+        let waiting = |lane: &InLane| !lane.inbound.is_drained() || lane.inbound.has_connection();
         if !self.lanes.values().any(waiting) {
             self.hand_back(None, State::Closed);
         }
@@ -514,7 +525,7 @@ impl Core {
     /// The credit of a lane, for its sender. `None` if the lane has no connection.
     pub(crate) fn credit(&mut self, slot: SlotId, id: LaneId, epoch: Epoch) -> Option<Credit> {
         let lane = self.lanes.get(&slot)?;
-        (lane.inbound.is_attached_to(epoch)).then(|| self.credit_of(slot, id))
+        lane.inbound.is_attached(epoch).then(|| self.credit_of(slot, id))
     }
 
     fn credit_of(&mut self, slot: SlotId, id: LaneId) -> Credit {

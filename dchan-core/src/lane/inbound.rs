@@ -263,13 +263,8 @@ impl Inbound {
     }
 
     /// Whether it has a connection.
-    pub(crate) fn is_attached(&self) -> bool {
+    pub(crate) fn has_connection(&self) -> bool {
         self.epoch != 0
-    }
-
-    /// Whether it has that connection.
-    pub(crate) fn is_attached_to(&self, epoch: Epoch) -> bool {
-        self.epoch == epoch
     }
 }
 

@@ -3,6 +3,8 @@
 mod open;
 mod reconcile;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, HashSet},

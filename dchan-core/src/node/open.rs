@@ -260,10 +260,10 @@ impl Alive {
     }
 
     /// Waits until a receiver is off the list.
-    pub(crate) async fn receiver_gone(&self, id: ReceiverId) {
+    pub(crate) async fn receiver_gone(&self, inbox: &Inbox) {
         let mut view = self.inner.shared.view.clone();
-        let gone =
-            |view: &Arc<crate::View>| !view.receivers.iter().any(|((_, found), _)| *found == id);
+        let key = (inbox.namespace.clone(), inbox.id);
+        let gone = |view: &Arc<View>| !view.receivers.contains_key(&key);
         tokio::select! {
             _ = view.wait_for(gone) => {}
             () = self.stopped() => {}

@@ -94,7 +94,7 @@ impl Peer {
         let handled = inbox.with(|core| match frame {
             LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
             LaneFrame::Chunk(header, chunk) => core.chunk(slot, epoch, &header, chunk),
-            LaneFrame::Want(want) => core.want(slot, &want),
+            LaneFrame::Want(want) => core.want(slot, epoch, &want),
             LaneFrame::Fin => {
                 core.finish(slot, epoch);
                 Ok(())
