@@ -47,4 +47,10 @@ impl TransportFixture for Grpc {
     }
 }
 
-dchan_conformance::transport_suite!(Grpc);
+mod on_one_thread {
+    dchan_conformance::transport_suite!(super::Grpc);
+}
+
+mod on_many_threads {
+    dchan_conformance::transport_suite!(super::Grpc, flavor = "multi_thread", worker_threads = 3);
+}

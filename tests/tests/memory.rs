@@ -38,4 +38,18 @@ impl TransportFixture for Memory {
     }
 }
 
-dchan_conformance::transport_suite!(Memory(MemoryNetwork::new(1)));
+fn fixture() -> Memory {
+    Memory(MemoryNetwork::new(1))
+}
+
+mod on_one_thread {
+    dchan_conformance::transport_suite!(super::fixture());
+}
+
+mod on_many_threads {
+    dchan_conformance::transport_suite!(
+        super::fixture(),
+        flavor = "multi_thread",
+        worker_threads = 3
+    );
+}

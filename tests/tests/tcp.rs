@@ -47,4 +47,10 @@ impl TransportFixture for Tcp {
     }
 }
 
-dchan_conformance::transport_suite!(Tcp);
+mod on_one_thread {
+    dchan_conformance::transport_suite!(super::Tcp);
+}
+
+mod on_many_threads {
+    dchan_conformance::transport_suite!(super::Tcp, flavor = "multi_thread", worker_threads = 3);
+}

@@ -83,20 +83,28 @@ __transport_rules!(table,);
 
 /// Runs the suite over a transport: expands to one `#[tokio::test]` for each rule.
 ///
-/// Takes an expression that makes a [`TransportFixture`](crate::transport::TransportFixture). The crate
-/// that calls it needs tokio with its macros.
+/// Takes an expression that makes a [`TransportFixture`](crate::transport::TransportFixture), and what
+/// `#[tokio::test]` is to be told about its runtime. The crate that calls it needs tokio with its macros.
 #[macro_export]
 macro_rules! transport_suite {
-    ($fixture:expr) => {
-        $crate::__transport_rules!($crate::__transport_tests, $fixture =>);
+    ($fixture:expr $(, $($runtime:tt)+)?) => {
+        $crate::__transport_rules!($crate::__transport_tests, $fixture; [$($($runtime)+)?]);
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __transport_tests {
-    ($fixture:expr => $($name:ident)*) => {$(
-        #[::tokio::test]
+    ($fixture:expr; $runtime:tt $($name:ident)*) => {$(
+        $crate::__transport_test!($fixture; $runtime $name);
+    )*};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __transport_test {
+    ($fixture:expr; [$($runtime:tt)*] $name:ident) => {
+        #[::tokio::test($($runtime)*)]
         async fn $name() {
             let fixture = $fixture;
             let check = $crate::transport::$name(&fixture);
@@ -104,5 +112,5 @@ macro_rules! __transport_tests {
                 panic!("{failure}");
             }
         }
-    )*};
+    };
 }
