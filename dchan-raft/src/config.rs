@@ -160,6 +160,9 @@ impl RaftConfig {
             // The list is rebuilt from a snapshot and the log, and how far it was committed may be
             // lost with the last write: only an election tells for certain.
             enable_leader_restore: Some(false),
+            // A follower whose disk went back in time, or whose directory was copied, would otherwise
+            // make every leader panic in turn. It gets what it lacks again instead.
+            allow_log_reversion: Some(true),
             backoff: "50ms 100ms 200ms ...1s".into(),
             ..openraft::Config::default()
         }

@@ -20,7 +20,7 @@ use crate::{
     shared::{Peers, Published, Room, Shared},
     store::{Belonging, Machine, Store},
     telemetry,
-    types::{Founding, Raft},
+    types::{Founding, Metrics, Raft},
 };
 
 /// How long a snapshot that came in part is kept.
@@ -234,13 +234,19 @@ async fn keep_house(shared: Arc<Shared>) {
         }
         let stale = |a: &mut crate::transfer::Assembly| a.touched.elapsed() > STALE;
         shared.room.assembly.lock().take_if(stale);
-        let changed = tokio::time::timeout(STALE, metrics.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            if !shared.room.stop.is_cancelled() {
-                tracing::error!("Raft has stopped: this node gets no news of the list");
-            }
+        let closed = tokio::time::timeout(STALE, metrics.changed()).await;
+        if now.running_state.is_err() || matches!(closed, Ok(Err(_))) {
+            failed(&shared, &now);
             return;
         }
+    }
+}
+
+/// Raft ends by itself only if the disk fails it, or by a bug. Then nobody should wait for it.
+fn failed(shared: &Shared, metrics: &Metrics) {
+    if !shared.room.stop.is_cancelled() {
+        tracing::error!(state = ?metrics.running_state, "Raft has failed: the membership stops");
+        shared.room.stop.cancel();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A node's own place on the list: it joins, says that it is alive, and comes back if it was removed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use dchan_core::{Change, NodeEntry};
 use tokio::time::timeout;
@@ -38,13 +38,17 @@ async fn stay(shared: &Shared) {
     let mut backoff = Backoff::new(shared.config.times.backoff_max);
     let mut registered = false;
     loop {
-        let done = match step(shared).await {
-            Ok(Step::Rest) => {
-                registered = true;
-                true
-            }
+        let step = step(shared).await;
+        let rested = matches!(step, Ok(Step::Rest));
+        registered |= rested;
+        let done = match step {
+            Ok(Step::Rest) => true,
             Ok(Step::Join) => join(shared).await,
-            Ok(Step::Register) => register(shared, registered).await,
+            Ok(Step::Register) => {
+                let done = register(shared, registered).await;
+                registered |= done;
+                done
+            }
             Ok(Step::Superseded) => return superseded(shared),
             Ok(Step::Wait) => false,
             Err(error) => {
@@ -52,10 +56,11 @@ async fn stay(shared: &Shared) {
                 false
             }
         };
-        if !registered || !done {
-            // Nothing to wait for if this made progress: the next step follows at once.
-            let pause = if done { Duration::ZERO } else { backoff.step(shared) };
-            tokio::time::sleep(pause).await;
+        if !rested {
+            if done {
+                backoff = Backoff::new(shared.config.times.backoff_max);
+            }
+            tokio::time::sleep(backoff.step(shared)).await;
             continue;
         }
         backoff = Backoff::new(shared.config.times.backoff_max);
@@ -74,14 +79,15 @@ async fn step(shared: &Shared) -> Result<Step, AskError> {
 }
 
 fn decide(leased: &Leased, life: Life, addr: &str, seen: u64) -> Step {
-    if leased.replicated.as_deref() != Some(addr) {
-        return Step::Join;
-    }
     match leased.listed {
-        Some(listed) if listed == life => Step::Rest,
+        // The older process gives way, or the two would take turns for ever.
         Some(listed) if listed.boot != life.boot && listed.incarnation >= life.incarnation => {
             Step::Superseded
         }
+        _ if leased.replicated.is_none() => Step::Join,
+        // The list goes before what Raft was told: replication follows the address on the list.
+        Some(listed) if listed == life && leased.replicated.as_deref() == Some(addr) => Step::Rest,
+        Some(listed) if listed == life => Step::Join,
         _ if leased.version.0 < seen => Step::Wait,
         _ => Step::Register,
     }

@@ -55,6 +55,8 @@ pub(crate) struct Room {
 /// Who might lead, and who turned out not to.
 #[derive(Debug, Default)]
 struct Guess {
+    /// What Raft said when the rest was noted: if it says something else, then that is newer.
+    known: Option<NodeId>,
     hint: Option<(NodeId, Addr)>,
     silent: Option<NodeId>,
     next: usize,
@@ -169,8 +171,10 @@ impl Shared {
                 guess.silent = Some(id);
                 guess.hint = hint.clone().filter(|(leader, _)| *leader != id);
             }
-            Ok(_) => *guess = Guess { hint: guess.hint.take(), ..Guess::default() },
-            Err(_) => *guess = Guess { hint: None, silent: Some(id), next: guess.next },
+            // Worth asking first until another leader is known.
+            // Worth asking first until Raft says something new.
+            Ok(_) => (guess.hint, guess.silent) = (Some((id, addr)), None),
+            Err(_) => (guess.hint, guess.silent) = (None, Some(id)),
         }
         answer
     }
@@ -178,10 +182,12 @@ impl Shared {
     fn guess(&self) -> Option<(NodeId, Addr)> {
         let known = self.leader();
         let mut guess = self.room.guess.lock();
+        let id = known.as_ref().map(|(id, _)| *id);
+        if guess.known != id {
+            *guess = Guess { known: id, next: guess.next, ..Guess::default() };
+        }
         let silent = guess.silent;
-        // The others may believe in it for longer than this node does.
-        let hint = guess.hint.take();
-        known.filter(|(id, _)| Some(*id) != silent).or(hint)
+        guess.hint.take().or_else(|| known.filter(|(id, _)| Some(*id) != silent))
     }
 
     async fn next_founder(&self) -> Result<(NodeId, Addr), AskError> {
@@ -199,12 +205,13 @@ impl Shared {
         Ok((info.id, addr.clone()))
     }
 
-    /// Returns when another node than this leads.
+    /// Returns when Raft says that another node leads than it said before, and than this one.
     async fn other_leader(&self, than: NodeId) {
         let mut metrics = self.raft.wait().await.metrics();
+        let before = metrics.borrow_watched().current_leader;
         loop {
             let leader = metrics.borrow_watched().current_leader;
-            if leader.is_some_and(|leader| leader != than.0) {
+            if leader.is_some_and(|id| id != than.0 && Some(id) != before) {
                 return;
             }
             if metrics.changed().await.is_err() {

@@ -83,14 +83,13 @@ async fn a_copied_directory_is_noticed() {
     assert_eq!(copy.id(), learner.id());
     let boot = copy.me.boot;
     let newer = founder
-        .sees("the copy, as a restart", |view| {
-            view.nodes.values().any(|node| node.boot == boot)
-        })
+        .sees("the copy, as a restart", |view| view.nodes.values().any(|node| node.boot == boot))
         .await;
     assert_eq!(newer.nodes.len(), 2);
     // The older one gives way, rather than that the two fight.
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(founder.view().nodes[&learner.id()].boot, boot);
+    founder.raft.apply(vec![founder.receiver(1)]).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
 //! Nodes of one process, and a network between them that can be cut.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
     collections::{HashMap, HashSet},
@@ -82,9 +82,11 @@ impl Net {
             let state = self.state.lock().unwrap();
             match state.nodes.get(&at) {
                 None => Err(unreachable(&at)),
-                Some(station) if station.me.id != to => {
-                    Err(RequestError::OtherNode { at: at.clone(), expected: to, found: station.me.id })
-                }
+                Some(station) if station.me.id != to => Err(RequestError::OtherNode {
+                    at: at.clone(),
+                    expected: to,
+                    found: station.me.id,
+                }),
                 Some(station) => {
                     station.questions.try_send(question).map_err(|_| RequestError::Busy)
                 }
