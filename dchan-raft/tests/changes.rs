@@ -1,5 +1,7 @@
 //! Changes: from any node, through changes of the leader, all or none.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod net;
 
 use std::{sync::Arc, time::Duration};

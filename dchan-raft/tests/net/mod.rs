@@ -1,5 +1,5 @@
 //! Nodes of one process, and a network between them that can be cut.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,6 +32,7 @@ pub struct Net {
 struct State {
     nodes: HashMap<Addr, Station>,
     cuts: HashSet<Addr>,
+    round_trip: Duration,
 }
 
 struct Station {
@@ -44,6 +45,11 @@ impl Net {
     /// Cuts a node off from all others.
     pub fn cut(&self, node: &Node) {
         self.state.lock().unwrap().cuts.insert(node.addr.clone());
+    }
+
+    /// Lets every answer take that long.
+    pub fn slow(&self, round_trip: Duration) {
+        self.state.lock().unwrap().round_trip = round_trip;
     }
 
     pub fn heal(&self) {
@@ -97,7 +103,11 @@ impl Net {
             return;
         }
         let (net, from) = (self.clone(), from.addr.clone());
+        let round_trip = self.state.lock().unwrap().round_trip;
         tokio::spawn(async move {
+            if !round_trip.is_zero() {
+                tokio::time::sleep(round_trip).await;
+            }
             let answer = match timeout_at(deadline, answered).await {
                 Ok(Ok(answer)) if net.reaches(&from, &at) => Ok(answer),
                 Ok(Err(_)) => Err(RequestError::Broken),
