@@ -1,1 +1,33 @@
-//! Membership for dchan by Raft.
+//! Membership for dchan by Raft: who is in the cluster, and who receives what.
+//!
+//! [`RaftMembership`] implements [`dchan_core::Membership`] over any transport, as its messages are
+//! opaque bytes on [`dchan_core::Requests`].
+//!
+//! - The nodes in the list of founders found the cluster and vote. Any other node joins as a learner:
+//!   it gets the whole list, and has no vote.
+//! - What must outlive a process is in a [`DataDir`], which is locked while it is in use.
+//! - Every node renews a lease with the leader. A node without one is taken off the list.
+
+mod config;
+mod datadir;
+mod error;
+mod founding;
+mod leader;
+mod leases;
+mod leave;
+mod membership;
+mod network;
+mod presence;
+mod proposals;
+mod rpc;
+mod server;
+mod shared;
+mod store;
+mod telemetry;
+mod transfer;
+mod types;
+
+pub use config::{ConfigError, Limits, RaftConfig, Times, Writes};
+pub use datadir::{DataDir, DataDirError};
+pub use error::NewError;
+pub use membership::RaftMembership;

@@ -149,6 +149,14 @@ pub enum MembershipError {
     /// It is not known whether the changes were made.
     #[error("it is not known whether the changes were made: {0}")]
     Unknown(String),
+    /// The changes of one call do not fit into what is committed at once.
+    #[error("changes of {len} bytes: expected at most {max}")]
+    TooLarge {
+        /// Their length, in bytes.
+        len: usize,
+        /// The longest, in bytes.
+        max: usize,
+    },
     /// What this node must remember cannot be stored or read.
     #[error("storage failed")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,0 +1,196 @@
+//! What the leader does besides leading: it answers for the list, takes silent nodes off it, and
+//! gives a wiped founder's vote to its successor.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use dchan_core::{Addr, Change, NodeId};
+use openraft::{BasicNode, ChangeMembers, async_runtime::watch::WatchReceiver};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    rpc::{Answer, Ask, Leased, Life},
+    shared::Shared,
+    telemetry,
+    types::{Command, Metrics, Raft},
+};
+
+/// How far behind a node may be that gets a vote, in entries.
+const NEARLY: u64 = 64;
+
+/// Answers a question that is for the leader.
+pub(crate) async fn answer(shared: &Shared, from: NodeId, question: Ask) -> Answer {
+    let Some(raft) = shared.raft.get().filter(|raft| raft.is_leader()) else {
+        return Answer::NotLeader(shared.leader());
+    };
+    match question {
+        Ask::Forward(command) => forward(shared, raft, from, command).await,
+        Ask::Join { addr } => join(shared, raft, from, addr).await,
+        Ask::Lease(_) => {
+            shared.room.leases.lock().heard(from, Instant::now());
+            Answer::Lease(leased(shared, raft, from))
+        }
+        Ask::Leave => leave(shared, raft, from).await,
+        _ => Answer::Refused("not a question for the leader".into()),
+    }
+}
+
+async fn forward(shared: &Shared, raft: &Raft, from: NodeId, command: Command) -> Answer {
+    if command.origin.node != from || command.changes.len() > shared.config.limits.entry {
+        telemetry::malformed("command", &"it is another node's, or too large");
+        return Answer::Refused("a command of another node, or one that is too large".into());
+    }
+    if let Err(error) = command.changes() {
+        telemetry::malformed("command", &error);
+        return Answer::Refused("changes that cannot be decoded".into());
+    }
+    match timeout(shared.config.times.request, raft.client_write(command)).await {
+        Ok(Ok(done)) => Answer::Done(done.data),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a command was not logged");
+            Answer::NotLeader(shared.leader().filter(|(id, _)| *id != shared.me.id))
+        }
+        // It may still be committed. A repeat is recognised.
+        Err(_) => Answer::Later,
+    }
+}
+
+async fn join(shared: &Shared, raft: &Raft, from: NodeId, addr: Addr) -> Answer {
+    let known = address_in_raft(raft, from);
+    if known.as_deref() == Some(addr.as_str()) {
+        return Answer::Agreed;
+    }
+    tracing::info!(node = %from, %addr, "a node joins");
+    let nodes = [(from.0, BasicNode::new(&addr))].into();
+    let change = match known {
+        Some(_) => ChangeMembers::SetNodes(nodes),
+        None => ChangeMembers::AddNodes(nodes),
+    };
+    change_members(shared, raft, change).await
+}
+
+async fn leave(shared: &Shared, raft: &Raft, from: NodeId) -> Answer {
+    let learner = raft.learner_ids().any(|id| id == from.0);
+    if !learner {
+        return Answer::Agreed;
+    }
+    change_members(shared, raft, ChangeMembers::RemoveNodes([from.0].into())).await
+}
+
+async fn change_members(
+    shared: &Shared,
+    raft: &Raft,
+    change: ChangeMembers<u64, BasicNode>,
+) -> Answer {
+    match timeout(shared.config.times.request, raft.change_membership(change, true)).await {
+        Ok(Ok(_)) => Answer::Agreed,
+        // One such change at a time: the next attempt comes soon.
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the members are not changed yet");
+            Answer::Later
+        }
+        Err(_) => Answer::Later,
+    }
+}
+
+fn leased(shared: &Shared, raft: &Raft, from: NodeId) -> Leased {
+    let view = shared.view();
+    let listed = view.nodes.get(&from);
+    Leased {
+        version: view.version,
+        listed: listed.map(|node| Life { boot: node.boot, incarnation: node.incarnation }),
+        replicated: address_in_raft(raft, from),
+    }
+}
+
+fn address_in_raft(raft: &Raft, id: NodeId) -> Option<String> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    Some(metrics.membership_config.membership().get_node(&id.0)?.addr.clone())
+}
+
+/// Looks after the nodes while this node leads.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let limit = shared.config.times.removal_after;
+    let pause = (limit / 10).clamp(Duration::from_millis(10), Duration::from_millis(500));
+    let raft = shared.raft.wait().await;
+    loop {
+        tokio::time::sleep(pause).await;
+        if !raft.is_leader() {
+            continue;
+        }
+        let metrics = raft.metrics().borrow_watched().clone();
+        remove_silent(&shared, raft, &metrics).await;
+        promote(&shared, raft, &metrics).await;
+    }
+}
+
+async fn remove_silent(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
+    let (view, now) = (shared.view(), Instant::now());
+    let members = metrics.membership_config.membership();
+    let replicated = members.nodes().map(|(id, _)| NodeId(*id));
+    let tracked: BTreeSet<NodeId> = view.nodes.keys().copied().chain(replicated).collect();
+    let silent = {
+        let mut leases = shared.room.leases.lock();
+        leases.heard(shared.me.id, now);
+        leases.silent(metrics.current_term, tracked, now, shared.config.times.removal_after)
+    };
+    let learners: BTreeSet<u64> = members.learner_ids().collect();
+    let gone = silent.iter().filter_map(|id| {
+        let node = view.nodes.get(id)?;
+        tracing::warn!(node = %id, addr = %node.addr, "without a lease: taken off the list");
+        telemetry::removed();
+        Some(Change::NodeGone { id: *id, incarnation: node.incarnation })
+    });
+    let gone: Vec<Change> = gone.collect();
+    let within = shared.config.times.request;
+    if !gone.is_empty() && !matches!(timeout(within, shared.propose(gone)).await, Ok(Ok(_))) {
+        return;
+    }
+    let dropped: BTreeSet<u64> =
+        silent.iter().map(|id| id.0).filter(|id| learners.contains(id)).collect();
+    if !dropped.is_empty() {
+        change_members(shared, raft, ChangeMembers::RemoveNodes(dropped)).await;
+    }
+}
+
+/// A learner at the address of a voter is a founder that lost its directory: it takes the vote over.
+async fn promote(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
+    let members = metrics.membership_config.membership();
+    let voters: BTreeSet<u64> = members.voter_ids().collect();
+    let twin = members.learner_ids().find_map(|learner| {
+        let addr = &members.get_node(&learner)?.addr;
+        let old = voters.iter().find(|id| members.get_node(id).is_some_and(|n| n.addr == *addr))?;
+        Some((learner, *old, addr.clone()))
+    });
+    let Some((new, old, addr)) = twin else { return };
+    if !caught_up(metrics, new) || !lives_at(shared, NodeId(new), &addr).await {
+        return;
+    }
+    tracing::warn!(new = %NodeId(new), old = %NodeId(old), %addr, "a founder lost its directory: its vote goes to the new node there");
+    let mut next = voters;
+    next.remove(&old);
+    next.insert(new);
+    let change = raft.change_membership(ChangeMembers::ReplaceAllVoters(next), false);
+    if let Ok(Err(error)) = timeout(shared.config.times.request, change).await {
+        tracing::debug!(%error, "the vote has not moved yet");
+        return;
+    }
+    let incarnation = shared.view().nodes.get(&NodeId(old)).map(|node| node.incarnation);
+    if let Some(incarnation) = incarnation {
+        let gone = vec![Change::NodeGone { id: NodeId(old), incarnation }];
+        // If it fails, then the lease of the old node runs out.
+        let _ = timeout(shared.config.times.request, shared.propose(gone)).await;
+    }
+}
+
+fn caught_up(metrics: &Metrics, id: u64) -> bool {
+    let matched = metrics.replication.as_ref().and_then(|all| all.get(&id).copied().flatten());
+    matched.is_some_and(|at| at.index + NEARLY >= metrics.last_log_index.unwrap_or(0))
+}
+
+/// Whether the node itself answers there: then the old one does not.
+async fn lives_at(shared: &Shared, id: NodeId, addr: &str) -> bool {
+    let Ok(addr) = addr.parse::<Addr>() else { return false };
+    let found = shared.peers.requests.identify(&addr, shared.config.times.request).await;
+    found.is_ok_and(|info| info.id == id)
+}

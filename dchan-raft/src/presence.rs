@@ -1,0 +1,173 @@
+//! A node's own place on the list: it joins, says that it is alive, and comes back if it was removed.
+
+use std::sync::Arc;
+
+use dchan_core::{Change, NodeEntry};
+use tokio::time::timeout;
+
+use crate::{
+    rpc::{Answer, Ask, AskError, Leased, Life},
+    shared::{Backoff, Shared},
+};
+
+/// What to do after a look at one's own place.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// All is well.
+    Rest,
+    /// The leader does not replicate to this node, or not to this address.
+    Join,
+    /// Put this node on the list. If it was there before, then in a new life.
+    Register,
+    /// Another process with a later life of this node is on the list.
+    Superseded,
+    /// The leader knows less than this node.
+    Wait,
+}
+
+/// Keeps this node on the list until it leaves.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    tokio::select! {
+        () = shared.room.leaving.cancelled() => {}
+        () = stay(&shared) => {}
+    }
+}
+
+/// Renews the lease, and does what its answer calls for.
+async fn stay(shared: &Shared) {
+    let mut backoff = Backoff::new(shared.config.times.backoff_max);
+    let mut registered = false;
+    loop {
+        let step = step(shared).await;
+        let rested = matches!(step, Ok(Step::Rest));
+        registered |= rested;
+        let done = match step {
+            Ok(Step::Rest) => true,
+            Ok(Step::Join) => join(shared).await,
+            Ok(Step::Register) => {
+                let done = register(shared, registered).await;
+                registered |= done;
+                done
+            }
+            Ok(Step::Superseded) => return superseded(shared),
+            Ok(Step::Wait) => false,
+            Err(error) => {
+                tracing::debug!(%error, "the lease is not renewed");
+                false
+            }
+        };
+        if !rested {
+            if done {
+                backoff = Backoff::new(shared.config.times.backoff_max);
+            }
+            tokio::time::sleep(backoff.step(shared)).await;
+            continue;
+        }
+        backoff = Backoff::new(shared.config.times.backoff_max);
+        rest(shared).await;
+    }
+}
+
+async fn step(shared: &Shared) -> Result<Step, AskError> {
+    let life = shared.life();
+    match shared.ask_leader(Ask::Lease(life)).await? {
+        Answer::Lease(leased) => {
+            Ok(decide(&leased, life, shared.me.addr.as_str(), shared.view().version.0))
+        }
+        _ => Err(AskError::NoLeader),
+    }
+}
+
+fn decide(leased: &Leased, life: Life, addr: &str, seen: u64) -> Step {
+    match leased.listed {
+        // The older process gives way, or the two would take turns for ever.
+        Some(listed) if listed.boot != life.boot && listed.incarnation >= life.incarnation => {
+            Step::Superseded
+        }
+        _ if leased.replicated.is_none() => Step::Join,
+        // The list goes before what Raft was told: replication follows the address on the list.
+        Some(listed) if listed == life && leased.replicated.as_deref() == Some(addr) => Step::Rest,
+        Some(listed) if listed == life => Step::Join,
+        _ if leased.version.0 < seen => Step::Wait,
+        _ => Step::Register,
+    }
+}
+
+async fn join(shared: &Shared) -> bool {
+    let addr = shared.me.addr.clone();
+    matches!(shared.ask_leader(Ask::Join { addr }).await, Ok(Answer::Agreed))
+}
+
+async fn register(shared: &Shared, again: bool) -> bool {
+    if again {
+        match shared.store.dir().raise() {
+            Ok(next) => {
+                tracing::warn!(incarnation = %next, "taken off the list: back in a new life")
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot come back to the list");
+                return false;
+            }
+        }
+    }
+    let me = &shared.me;
+    let entry = NodeEntry {
+        addr: me.addr.clone(),
+        boot: me.boot,
+        incarnation: shared.life().incarnation,
+        tags: me.tags.clone(),
+    };
+    let change = vec![Change::Node { id: me.id, entry }];
+    // If Raft dropped this node meanwhile, then it never sees the change: look again.
+    matches!(timeout(shared.config.times.request * 4, shared.apply(change)).await, Ok(Ok(_)))
+}
+
+fn superseded(shared: &Shared) {
+    let reason = format!(
+        "another process is node {} in a later life: was its data directory copied?",
+        shared.me.id
+    );
+    tracing::error!(reason, "this node stays off the list");
+    shared.room.refused.send_replace(Some(reason));
+}
+
+/// Until the lease is due, or this node sees that it is not on the list.
+async fn rest(shared: &Shared) {
+    let mut view = shared.peers.view.subscribe();
+    let id = shared.me.id;
+    let missing = view.wait_for(|view| !view.nodes.contains_key(&id));
+    let due = shared.config.times.lease.mul_f64(0.75 + shared.room.chance.lock().f64() / 4.0);
+    // Either way the leader is asked next.
+    let _ = timeout(due, missing).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use dchan_core::{Boot, Incarnation, Version};
+
+    use super::*;
+
+    const ME: Life = Life { boot: Boot(1), incarnation: Incarnation(5) };
+
+    fn look(listed: Option<(u64, u64)>, replicated: Option<&str>) -> Step {
+        let listed = listed.map(|(boot, incarnation)| Life {
+            boot: Boot(boot),
+            incarnation: Incarnation(incarnation),
+        });
+        let replicated = replicated.map(Into::into);
+        decide(&Leased { version: Version(7), listed, replicated }, ME, "a:1", 7)
+    }
+
+    #[test]
+    fn each_answer_has_its_step() {
+        assert_eq!(look(Some((1, 5)), Some("a:1")), Step::Rest);
+        assert_eq!(look(Some((1, 5)), Some("b:1")), Step::Join, "another address");
+        assert_eq!(look(None, None), Step::Join);
+        assert_eq!(look(None, Some("a:1")), Step::Register);
+        assert_eq!(look(Some((1, 4)), Some("a:1")), Step::Register, "an older life");
+        assert_eq!(look(Some((2, 4)), Some("a:1")), Step::Register, "an older process");
+        assert_eq!(look(Some((2, 5)), Some("a:1")), Step::Superseded, "a copied directory");
+        let old = Leased { version: Version(6), listed: None, replicated: Some("a:1".into()) };
+        assert_eq!(decide(&old, ME, "a:1", 7), Step::Wait);
+    }
+}

@@ -1,0 +1,92 @@
+//! In real time, with the thread that writes to disk.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod net;
+
+use std::time::Duration;
+
+use dchan_core::Membership;
+use dchan_raft::Writes;
+use futures::future::join_all;
+use net::{Cluster, config, leader, receivers};
+use tokio::time::Instant;
+
+fn durable() -> Cluster {
+    let mut config = config(3);
+    config.writes = Writes::Thread;
+    Cluster::new(config)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_starts_fast_and_replaces_its_leader_fast() {
+    let cluster = durable();
+    let start = Instant::now();
+    let mut nodes = cluster.founders().await;
+    let led = leader(&nodes, None).await;
+    let cold = start.elapsed();
+    let (killed, id) = (Instant::now(), nodes[led].id());
+    nodes.remove(led).kill();
+    leader(&nodes, Some(id)).await;
+    let failover = killed.elapsed();
+    nodes[0].raft.apply(vec![nodes[0].receiver(1)]).await.unwrap();
+    println!("cold start {cold:?}, another leader {failover:?}, a change {:?}", killed.elapsed());
+    assert!(cold < Duration::from_secs(2), "{cold:?}");
+    assert!(failover < Duration::from_secs(2), "{failover:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_calls_at_once() {
+    let cluster = durable();
+    let nodes = cluster.founders().await;
+    let (led, before) = (leader(&nodes, None).await, nodes[0].view().version.0);
+    let start = Instant::now();
+    let calls = (0..10_000_usize).map(|counter| {
+        let node = &nodes[counter % 3];
+        let (raft, change) = (node.raft.clone(), node.receiver(counter as u64));
+        tokio::spawn(async move { raft.apply(vec![change]).await })
+    });
+    for done in join_all(calls).await {
+        done.unwrap().unwrap();
+    }
+    let took = start.elapsed();
+    let view = nodes[0].sees("all", |view| receivers(view) == 10_000).await;
+    let entries = view.version.0 - before;
+    println!("10,000 calls: {took:?}, {:.0}/s, {entries} entries", 1e4 / took.as_secs_f64());
+    assert!(entries < 200, "{entries}");
+    assert_eq!(leader(&nodes, None).await, led);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_call_after_another() {
+    let cluster = durable();
+    let nodes = cluster.founders().await;
+    for node in &nodes {
+        let leads = node.view().leader == Some(node.id());
+        let start = Instant::now();
+        for counter in 0..200 {
+            node.raft.apply(vec![node.receiver(counter)]).await.unwrap();
+        }
+        let each = start.elapsed() / 200;
+        println!("a call {} takes {each:?}", if leads { "on the leader" } else { "elsewhere" });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_there_after_all_processes_died() {
+    let cluster = durable();
+    let nodes = cluster.founders().await;
+    for counter in 0..50 {
+        nodes[0].raft.apply(vec![nodes[0].receiver(counter)]).await.unwrap();
+    }
+    let before = nodes[0].view();
+    let id = nodes[0].id();
+    nodes.into_iter().for_each(net::Node::kill);
+    // Without the node that has the receivers: nobody takes them off before its lease runs out.
+    let (mut b, mut c) = (cluster.open(2).await, cluster.open(3).await);
+    b.up().await;
+    c.up().await;
+    let after = c.sees("the receivers", |view| receivers(view) == 50).await;
+    assert_eq!(after.nodes[&id], before.nodes[&id]);
+    assert_eq!(after.cluster, before.cluster);
+}
