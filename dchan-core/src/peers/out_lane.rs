@@ -108,6 +108,10 @@ impl OutLane {
     /// A new connection stands.
     pub(super) fn on_up(self: &Arc<Self>, epoch: Epoch) {
         let mut out = self.out.lock();
+        if out.epoch == epoch {
+            // It was opened while the connection came to stand.
+            return;
+        }
         out.lane.cut();
         (out.epoch, out.queued, out.suspended) = (epoch, false, false);
         self.queue(&mut out);
