@@ -28,6 +28,10 @@ const STALE: Duration = Duration::from_secs(30);
 
 /// Keeps the list by Raft.
 ///
+/// A majority of the founders must keep their directories: a founder that lost its own comes back as a
+/// new node, which gets the old one's vote once the others have agreed. If a majority is lost, then so
+/// is the cluster.
+///
 /// A founder that leaves stays a voter, so that it can come back; while it is away it counts as one
 /// that is down. Other nodes leave without a trace.
 #[derive(Debug)]

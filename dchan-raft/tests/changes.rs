@@ -106,3 +106,23 @@ async fn what_is_too_large_is_refused() {
     let error = nodes[0].raft.apply(many).await.unwrap_err();
     assert!(matches!(error, MembershipError::TooLarge { .. }), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_is_ignored() {
+    let cluster = Cluster::new(config(3));
+    let nodes = cluster.founders().await;
+    let mut chance = fastrand::Rng::with_seed(1);
+    for _ in 0..5_000 {
+        let len = chance.usize(..120);
+        let mut body: Vec<u8> = (0..len).map(|_| chance.u8(..)).collect();
+        if let Some(first) = body.first_mut() {
+            // Some get past the envelope.
+            *first = chance.u8(..2);
+        }
+        cluster.net.nonsense(&nodes[0], body).await;
+    }
+    nodes[0].raft.apply(vec![nodes[0].receiver(1)]).await.unwrap();
+    for node in &nodes {
+        node.sees("the change", |view| receivers(view) == 1).await;
+    }
+}

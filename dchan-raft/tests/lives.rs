@@ -161,3 +161,20 @@ async fn leaving_works_before_there_is_a_cluster() {
     node.raft.leave(Duration::from_secs(1)).await.unwrap();
     assert!(matches!(node.started.await.unwrap(), Err(MembershipError::Stopped)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_a_directory_that_restarts_leaves_no_ghost() {
+    let cluster = Cluster::new(config(3));
+    let nodes = cluster.founders().await;
+    let old = cluster.start(4).await;
+    let id = old.id();
+    old.kill();
+    cluster.wipe(4);
+    let start = Instant::now();
+    let new = cluster.start(4).await;
+    assert_ne!(new.id(), id);
+    nodes[0].sees("the old one gone", |view| !view.nodes.contains_key(&id)).await;
+    println!("the old one was gone after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(nodes[0].view().nodes.contains_key(&new.id()));
+}
