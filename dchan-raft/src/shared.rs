@@ -228,6 +228,15 @@ impl Shared {
         }
     }
 
+    /// Waits, but not for longer than until another leader is known.
+    pub(crate) async fn pause_for_leader(&self, pause: Duration) {
+        let before = self.view().leader;
+        let mut view = self.peers.view.subscribe();
+        let other = view.wait_for(|view| view.leader.is_some() && view.leader != before);
+        // Either way it is time for another attempt.
+        let _ = tokio::time::timeout(pause, other).await;
+    }
+
     /// Something from half of a time to one and a half of it.
     pub(crate) fn jittered(&self, time: Duration) -> Duration {
         time.mul_f64(0.5 + self.room.chance.lock().f64())
