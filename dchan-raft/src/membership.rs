@@ -20,7 +20,7 @@ use crate::{
     shared::{Peers, Published, Room, Shared},
     store::{Belonging, Machine, Store},
     telemetry,
-    types::{Founding, Metrics, Raft},
+    types::{Founding, Metrics, Raft, seeded},
 };
 
 /// How long a snapshot that came in part is kept.
@@ -109,7 +109,7 @@ impl Membership for RaftMembership {
         }
         shared.spawn(server::run(shared.clone(), context.questions));
         let belonging = founding::belong(&shared).await?;
-        launch(&shared, belonging).await?;
+        seeded(shared.seed(), launch(&shared, belonging)).await?;
         shared.spawn(proposals::run(shared.clone(), waiting));
         shared.spawn(presence::run(shared.clone()));
         shared.spawn(leader::run(shared.clone()));
@@ -137,7 +137,7 @@ impl Membership for RaftMembership {
             && !self.stop.token().is_cancelled()
         {
             shared.room.leaving.cancel();
-            left = leave::take_off(shared, within).await;
+            left = seeded(shared.seed(), leave::take_off(shared, within)).await;
         }
         self.stop.token().cancel();
         self.tasks.close();
@@ -165,12 +165,13 @@ async fn launch(shared: &Arc<Shared>, belonging: Belonging) -> Result<(), Member
     let raft = Raft::new(id, Arc::new(config), network, store, machine).await;
     let raft = raft.map_err(|error| MembershipError::Storage(Box::new(error)))?;
     let (stop, running) = (shared.room.stop.clone(), raft.clone());
-    tasks.spawn(async move {
+    let end = async move {
         stop.cancelled().await;
         if running.shutdown().await.is_err() {
             tracing::error!("Raft did not stop in good order");
         }
-    });
+    };
+    tasks.spawn(seeded(shared.seed(), end));
     // It is set only here, once.
     let _ = shared.raft.set(raft.clone());
     if let Some(founding) = belonging.founding {

@@ -17,7 +17,7 @@ use crate::{
     rpc::{Answer, Ask, AskError, Envelope, Life},
     store::Store,
     transfer::Assembly,
-    types::{Metrics, Raft},
+    types::{Metrics, Raft, seeded},
 };
 
 pub(crate) type Published = Arc<watch::Sender<Arc<View>>>;
@@ -244,12 +244,18 @@ impl Shared {
 
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.room.stop.clone();
-        self.room.tasks.spawn(async move {
+        let until_stopped = async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = task => {}
             }
-        });
+        };
+        self.room.tasks.spawn(seeded(self.seed(), until_stopped));
+    }
+
+    /// Another seed each time.
+    pub(crate) fn seed(&self) -> u64 {
+        self.room.chance.lock().u64(..)
     }
 }
 
