@@ -126,3 +126,24 @@ async fn nonsense_is_ignored() {
         node.sees("the change", |view| receivers(view) == 1).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_large_entries_is_compacted_too() {
+    let mut config = config(3);
+    config.limits.entry = 4 << 10;
+    config.limits.log_bytes = 16 << 10;
+    config.limits.log_entries = 1_000_000;
+    let cluster = Cluster::new(config);
+    let nodes = cluster.founders().await;
+    for counter in 0..100 {
+        let many = (0..100).map(|one| nodes[0].receiver(counter * 100 + one)).collect();
+        nodes[0].raft.apply(many).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for node in &nodes {
+        node.sees("everything", |view| receivers(view) == 10_000).await;
+    }
+    assert!((1..=3).all(|port| cluster.path(port).join("snapshot").exists()));
+    let late = cluster.start(4).await;
+    late.sees("everything", |view| receivers(view) == 10_000).await;
+}

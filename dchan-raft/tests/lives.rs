@@ -153,6 +153,23 @@ async fn leaving_works_without_a_quorum() {
     assert_eq!(left, 0, "nothing runs");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_directory_is_free_once_a_node_has_left() {
+    let mut config = config(1);
+    config.writes = dchan_raft::Writes::Thread;
+    let cluster = Cluster::new(config);
+    for incarnation in 1..5 {
+        let node = cluster.start(1).await;
+        assert_eq!(node.me.incarnation.0, incarnation);
+        node.raft.leave(Duration::from_secs(5)).await.unwrap();
+        node.kill();
+    }
+    let last = cluster.start(1).await;
+    last.raft.leave(Duration::from_secs(5)).await.unwrap();
+    last.kill();
+    dchan_raft::DataDir::open(cluster.path(1)).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn leaving_works_before_there_is_a_cluster() {
     let cluster = Cluster::new(config(3));
