@@ -264,3 +264,7 @@ impl Message {
         whole.freeze()
     }
 }
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

@@ -624,3 +624,7 @@ impl Outbound {
         into.push((seq, Homeless { flags, body: HomelessBody::Encoded(pieces), receipt }));
     }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

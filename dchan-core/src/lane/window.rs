@@ -443,3 +443,7 @@ impl std::hash::Hash for Window {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
