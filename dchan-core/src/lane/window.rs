@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Amount, Epoch, LaneFault};
+use super::{Amount, LaneFault};
 use crate::wire::{CHUNK, Want};
 
 /// A lane's place in a [`Window`].

@@ -131,7 +131,6 @@ fn permits(world: &World) -> Option<Step> {
 }
 
 /// `DCHAN_CASES` says how many walks, `DCHAN_SEED` which one alone. A failure names the seed.
-#[expect(clippy::print_stdout, reason = "the figures are a result of the test")]
 fn walks(name: &str, harm: bool) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     if let Some(seed) = number("DCHAN_SEED") {
