@@ -377,3 +377,7 @@ impl std::hash::Hash for Pending {
         (&self.blocks, &self.arena[..], self.open, self.messages).hash(state);
     }
 }
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;

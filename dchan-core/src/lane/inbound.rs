@@ -237,7 +237,9 @@ impl Inbound {
 
     /// The sender knows everything below `settled`: no need to tell it again what was skipped there.
     fn confirm(&mut self, settled: u64) {
-        while self.skipped.pop_front_if(|seq| *seq < settled).is_some() {}
+        while self.skipped.front().is_some_and(|seq| *seq < settled) {
+            self.skipped.pop_front();
+        }
     }
 
     /// The application took the next `count` messages.
@@ -279,3 +281,7 @@ impl Message {
         whole.freeze()
     }
 }
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

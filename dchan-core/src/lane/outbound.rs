@@ -558,7 +558,8 @@ impl Outbound {
         self.ledger.dropped.decode += failed;
         self.ledger.taken += taken - self.settled - failed;
         self.settled = taken;
-        while let Some((seq, cell)) = self.receipts.pop_front_if(|(seq, _)| *seq < taken) {
+        while self.receipts.front().is_some_and(|(seq, _)| *seq < taken) {
+            let Some((seq, cell)) = self.receipts.pop_front() else { break };
             let failed = skipped.contains(&seq);
             cell.settle(if failed { Outcome::Undecodable } else { Outcome::Taken });
         }
@@ -640,3 +641,7 @@ impl Outbound {
         into.push((seq, Homeless { flags, body: HomelessBody::Encoded(pieces), receipt }));
     }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Amount, Epoch, LaneFault};
+use super::{Amount, LaneFault};
 use crate::wire::{CHUNK, Want};
 
 /// A lane's place in a [`Window`].
@@ -73,6 +73,11 @@ impl Slot {
 
     fn used(&self) -> Amount {
         self.reach().saturating_sub(self.taken)
+    }
+
+    /// Whether it has a message that is larger than its credit.
+    fn is_short_of_bytes(&self) -> bool {
+        self.need_bytes > self.reach().bytes
     }
 
     fn unused(&self) -> Amount {
@@ -292,11 +297,10 @@ impl Window {
     /// Puts a lane in the queue for credit, if it wants some and has used up half of its share.
     fn consider(&mut self, id: SlotId) {
         let Some(slot) = self.slots.get(&id) else { return };
-        let starved = slot.need_bytes > slot.reach().bytes;
         if slot.hungry || !slot.wanting || !slot.live || slot.reclaiming {
             return;
         }
-        if self.is_half_used(slot) || starved {
+        if self.is_half_used(slot) || slot.is_short_of_bytes() {
             self.hungry.push_back(id);
             self.change(id, |slot| slot.hungry = true);
         }
@@ -305,17 +309,30 @@ impl Window {
     /// Hands out what there is, in the order in which lanes asked.
     pub(crate) fn balance(&mut self) -> Grants {
         let mut grants = Grants::default();
-        while let Some(&id) = self.hungry.front() {
-            let served = self.top_up(id, &mut grants);
-            if !served {
-                break;
-            }
-            self.hungry.pop_front();
+        while let Some(at) = self.serve(&mut grants) {
+            let id = self.hungry.remove(at).unwrap_or_default();
             self.change(id, |slot| slot.hungry = false);
             self.tick += 1;
             self.reclaim_one_idle(&mut grants);
         }
         grants
+    }
+
+    /// Serves the first lane in the queue, or else one that waits with a large message. Such a lane
+    /// holds credit that is too little for it and that it cannot give back: the others may be waiting
+    /// for just that. Returns whose place in the queue is free.
+    fn serve(&mut self, grants: &mut Grants) -> Option<usize> {
+        let first = *self.hungry.front()?;
+        if self.top_up(first, grants) {
+            return Some(0);
+        }
+        if self.stored > 0 || self.oversize.is_some() {
+            return None;
+        }
+        let holds = |id: &SlotId| self.slots.get(id).is_some_and(Slot::is_short_of_bytes);
+        let held: Vec<SlotId> = self.hungry.iter().copied().skip(1).filter(holds).collect();
+        let served = held.into_iter().find(|id| self.top_up(*id, grants))?;
+        self.hungry.iter().position(|id| *id == served)
     }
 
     /// Raises a lane's limit towards its share. Whether the lane can leave the queue.
@@ -329,7 +346,12 @@ impl Window {
         let bytes = match lacking.bytes.max(needed) {
             _ if needed <= room.bytes => lacking.bytes.max(needed).min(room.bytes),
             // A message that is larger than what is free goes alone, into an empty inbox.
-            _ if self.stored == 0 && self.oversize.is_none() => needed,
+            _ if self.stored == 0
+                && self.oversize.is_none()
+                && slot.unused().messages + messages > 0 =>
+            {
+                needed
+            }
             _ => return false,
         };
         if needed > room.bytes {
@@ -444,3 +466,7 @@ impl std::hash::Hash for Window {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
