@@ -121,6 +121,9 @@ fn credit_and_answers_of_another_connection_do_not_count() {
     assert_eq!(lane.credit(), 3, "the first answer counts");
     lane.on_credit(2, &credit(0, 2, 200)).unwrap();
     assert_eq!(lane.credit(), 3, "a limit never falls");
+    lane.on_credit(1, &credit(0, 9, 900)).unwrap();
+    assert!(!lane.on_reclaim(1), "late");
+    assert_eq!(lane.credit(), 3);
 }
 
 #[test]
@@ -185,7 +188,9 @@ fn a_resume_that_cannot_be_is_a_fault() {
     (0..2).for_each(|_| send(&mut lane, b"a"));
     polled(&mut lane, 1);
     lane.on_credit(1, &credit(1, 9, 100)).unwrap();
-    assert!(resume(&mut lane, 2, 0, credit(1, 9, 100)).is_err(), "it is settled in part");
+    let found = resume(&mut lane, 2, 0, credit(0, 9, 100));
+    let expected = LaneFault::Resume { expected: (1, 1), found: 0 };
+    assert_eq!(found, Err(expected), "it is settled in part");
 }
 
 #[test]
