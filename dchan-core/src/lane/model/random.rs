@@ -7,7 +7,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
 
-use super::{Amount, Faults, Kind, Mutation, Rules, Step, World, sender::permit_steps};
+use super::{Amount, Faults, Kind, Mutation, Rules, Step, World};
 use crate::wire::CHUNK;
 
 /// With so many steps a world that has healed has come to rest, or never will.
@@ -79,6 +79,21 @@ fn choose(world: &World, rules: &Rules, rng: &mut Rng, faults: bool) -> Option<S
     Some(step)
 }
 
+/// What `steps` leaves out, for random walks: permits.
+fn permit_steps(world: &World, steps: &mut Vec<Step>) {
+    for (s, sender) in world.senders.iter().enumerate().filter(|(_, sender)| sender.alive) {
+        for (&lane, state) in &sender.lanes {
+            if state.out.credit() > 0 && state.permits.len() < 3 {
+                steps.push(Step::Reserve { s, lane });
+            }
+            if !state.permits.is_empty() {
+                steps.push(Step::Spend { s, lane });
+                steps.push(Step::DropPermit { s, lane });
+            }
+        }
+    }
+}
+
 /// Walks at random, heals, and waits for rest. Returns what went wrong, and the last steps.
 fn walk(seed: u64, harm: bool) -> Result<usize, String> {
     let rng = &mut Rng::with_seed(seed);
@@ -137,7 +152,7 @@ fn walks(name: &str, harm: bool) {
         walk(seed, harm).unwrap();
         return;
     }
-    let cases = number("DCHAN_CASES").unwrap_or(400) as u32;
+    let cases = number("DCHAN_CASES").unwrap_or(150) as u32;
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let counted = std::cell::Cell::new(0);
@@ -162,4 +177,70 @@ fn walks_in_good_order_come_to_rest() {
 #[test]
 fn walks_with_deaths_come_to_rest() {
     walks("deaths", true);
+}
+
+/// Many senders for one small receiver, some of which sit on permits or have nothing more to send.
+fn crowd(seed: u64) -> Result<(), String> {
+    let rng = &mut Rng::with_seed(seed);
+    let bytes = [1, 100, 70_000][rng.usize(0..3)];
+    let rules = Rules {
+        capacity: Amount::new(rng.u64(1..10), bytes),
+        senders: rng.usize(2..9),
+        script: (0..30).map(|_| kind(rng)).collect(),
+        ..Rules::new(0)
+    };
+    let mut world = World::new(&rules);
+    for sender in &mut world.senders {
+        sender.next = rng.usize(0..20) * usize::from(rng.bool());
+        sender.done.accepted = sender.next as u64;
+        sender.done.taken = sender.next as u64;
+    }
+    for (s, sender) in world.senders.iter().enumerate() {
+        (0..sender.next).for_each(|id| assert!(world.took.insert((s, id as u32), 1).is_none()));
+    }
+    // In so many steps everybody's turn comes.
+    let turn = 600 * rules.senders;
+    let mut waits = vec![0; rules.senders];
+    for at in 0.. {
+        if rng.u8(0..20) == 0 && at < 2_000 {
+            let mut steps = Vec::new();
+            permit_steps(&world, &mut steps);
+            steps.retain(|step| matches!(step, Step::Reserve { s: 0, .. }));
+            steps.into_iter().for_each(|step| world.apply(&rules, step));
+        }
+        let before: Vec<u64> = world.senders.iter().map(|sender| sender.ledger().taken).collect();
+        let Some(step) = choose(&world, &rules, rng, false) else { break };
+        world.apply(&rules, step);
+        for (s, sender) in world.senders.iter().enumerate() {
+            let moved = sender.ledger().taken > before[s] || sender.ledger().in_flight == 0;
+            waits[s] = if moved && !sender.waits(&rules) { 0 } else { waits[s] + 1 };
+            waits[s] = if sender.ledger().taken > before[s] { 0 } else { waits[s] };
+        }
+        // The first sits on permits, which may be all that it can have.
+        let starved = waits.iter().skip(1).position(|steps| *steps > turn);
+        if let Some(s) = starved {
+            let what = format!("sender {} starves in {:?}", s + 1, brief(&rules));
+            return Err(what);
+        }
+        if let Some(what) = &world.violation {
+            return Err(format!("{what} in {:?}", brief(&rules)));
+        }
+    }
+    while let Some(step) = permits(&world) {
+        world.apply(&rules, step);
+    }
+    while let Some(step) = choose(&world, &rules, rng, false) {
+        world.apply(&rules, step);
+    }
+    world.check_rest(&rules);
+    world.violation.map_or(Ok(()), Err)
+}
+
+#[test]
+fn in_a_crowd_everybody_has_a_turn() {
+    (0..60).for_each(|seed| {
+        if let Err(what) = crowd(seed) {
+            panic!("seed {seed}: {what}");
+        }
+    });
 }
