@@ -1,0 +1,39 @@
+use anyhow::anyhow;
+use dchan::{Node, ShutdownError};
+use tracing::{info, warn};
+
+use crate::{
+    args::NodeArgs,
+    exit::{Exit, Failure},
+    log::TARGET,
+    stop::Stop,
+};
+
+pub(crate) async fn run(args: NodeArgs, stop: Stop) -> Result<Exit, Failure> {
+    let node = start(&args, &stop).await?;
+    info!(target: TARGET, addr = %node.addr(), "ready");
+    stop.requested().await;
+    shut_down(node).await;
+    Ok(Exit::Done)
+}
+
+/// Starts the node of a command.
+pub(crate) async fn start(args: &NodeArgs, stop: &Stop) -> Result<Node, Failure> {
+    tokio::select! {
+        node = args.builder().start() => node.map_err(|error| Failure::new(Exit::Start, error)),
+        () = stop.requested() => {
+            Err(Failure::new(Exit::Interrupted, anyhow!("stopped before the node was part of the cluster")))
+        }
+    }
+}
+
+/// What became of messages is told by the ledger.
+pub(crate) async fn shut_down(node: Node) {
+    match node.shutdown().await {
+        Ok(()) | Err(ShutdownError::Astray { .. }) => {}
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            warn!(target: TARGET, "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+use std::{path::PathBuf, sync::Arc};
+
+use dchan_core::{
+    Addr, Config, ConfigError, Incarnation, Membership, NodeId, NodeOptions,
+    StartError as NodeError, Transport,
+};
+
+use crate::{Node, StartError, bound::Bound};
+
+/// A node to be started.
+///
+/// # Founders
+///
+/// The founders of a cluster are the nodes that found it and vote on its list. All founders must name the
+/// same ones, in the same spelling. Founding waits until all of them are there; after that a majority is
+/// enough.
+///
+/// - By default a node is a founder, together with its [`peers`](Self::peers). The list may contain the
+///   node itself or leave it out: that is the same. A node without peers founds a cluster alone.
+/// - After [`join`](Self::join) it is not: it joins the cluster of its peers, without a vote.
+///
+/// A node that has a [`data_dir`](Self::data_dir) from an earlier life comes back to the cluster that it
+/// was in, whatever this says.
+#[derive(Debug)]
+#[must_use = "a node starts with `start`"]
+pub struct Builder {
+    listen: String,
+    advertise: Option<String>,
+    peers: Vec<String>,
+    joins: bool,
+    insecure: bool,
+    data_dir: Option<PathBuf>,
+    tags: Vec<(String, String)>,
+    config: Config,
+    #[cfg(feature = "raft")]
+    tune: Tune,
+    seams: Seams,
+}
+
+/// What replaces the defaults.
+#[derive(Debug, Default)]
+struct Seams {
+    transport: Option<Arc<dyn Transport>>,
+    membership: Option<Arc<dyn Membership>>,
+}
+
+/// A change to the settings of Raft, made when they are known.
+#[cfg(feature = "raft")]
+#[derive(Default)]
+struct Tune(Vec<Box<dyn FnOnce(&mut dchan_raft::RaftConfig) + Send>>);
+
+#[cfg(feature = "raft")]
+impl std::fmt::Debug for Tune {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} changes", self.0.len())
+    }
+}
+
+/// The addresses of a node, checked.
+struct Addrs {
+    listen: Addr,
+    advertise: Option<Addr>,
+    peers: Vec<Addr>,
+}
+
+impl Builder {
+    pub(crate) fn new(listen: String) -> Self {
+        Self {
+            listen,
+            advertise: None,
+            peers: Vec::new(),
+            joins: false,
+            insecure: false,
+            data_dir: None,
+            tags: Vec::new(),
+            config: Config::default(),
+            #[cfg(feature = "raft")]
+            tune: Tune::default(),
+            seams: Seams::default(),
+        }
+    }
+
+    /// The name of the cluster, from 1 to 255 bytes. Nodes of other clusters are refused. Default
+    /// `dchan`.
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.config.cluster_name = name.into();
+        self
+    }
+
+    /// The founders of the cluster, as `host:port`: at most 15. See [Founders](Self#founders).
+    pub fn peers(mut self, peers: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.peers = peers.into_iter().map(|peer| peer.to_string()).collect();
+        self
+    }
+
+    /// Joins the cluster of the peers without a vote, instead of founding one with them.
+    pub fn join(mut self) -> Self {
+        self.joins = true;
+        self
+    }
+
+    /// Where others can reach this node, as `host:port`, if that is not where it listens: behind a proxy,
+    /// or if it listens at all addresses. Default: where it listens.
+    pub fn advertise(mut self, addr: impl ToString) -> Self {
+        self.advertise = Some(addr.to_string());
+        self
+    }
+
+    /// Where the node keeps what it must remember: who it is, and its part of the list. It is made if it
+    /// is not there, and locked while the node runs. Messages are not stored. Default: a temporary
+    /// directory, so that the node is a new one each time.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
+        self
+    }
+
+    /// A label that others see in the [`View`](crate::View).
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.push((key.into(), value.into()));
+        self
+    }
+
+    /// Allows plain text on any address: whoever can reach it can read and send everything.
+    pub fn insecure(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
+    /// Changes limits and times.
+    ///
+    /// ```
+    /// let builder = dchan::Node::builder("127.0.0.1:0").config(|c| c.limits.message = 1 << 20);
+    /// ```
+    pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Changes the limits and times of Raft.
+    #[cfg(feature = "raft")]
+    pub fn raft(
+        mut self,
+        change: impl FnOnce(&mut dchan_raft::RaftConfig) + Send + 'static,
+    ) -> Self {
+        self.tune.0.push(Box::new(change));
+        self
+    }
+
+    /// Uses another transport than gRPC. Whether it encrypts is its own business: it decides where it
+    /// listens.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.seams.transport = Some(transport);
+        self
+    }
+
+    /// Uses another membership than Raft. Then the node has a random id, and `data_dir`, `peers` and
+    /// `join` mean nothing.
+    pub fn membership(mut self, membership: Arc<dyn Membership>) -> Self {
+        self.seams.membership = Some(membership);
+        self
+    }
+
+    /// Starts the node, and returns once it is part of the cluster: a founder waits for all the others.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. Nothing is left running.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops what was started.
+    pub async fn start(mut self) -> Result<Node, StartError> {
+        self.config.check()?;
+        let addrs = self.addrs()?;
+        let transport = self.take_transport(&addrs.listen)?;
+        let bound = Bound::listen(transport, &addrs.listen).await;
+        let (transport, local) = bound.map_err(NodeError::Listen)?;
+        let me = addrs.advertise.unwrap_or(local);
+        let (identity, membership) = self.take_membership(&me, addrs.peers)?;
+        let mut options = NodeOptions::new(addrs.listen);
+        if let Some((id, incarnation)) = identity {
+            (options.id, options.incarnation) = (id, incarnation);
+        }
+        options.advertise = Some(me);
+        options.tags = self.tags.into_iter().collect();
+        options.config = self.config;
+        Ok(Node::new(dchan_core::Node::start(options, transport, membership).await?))
+    }
+
+    /// Checks the addresses, alone and together.
+    fn addrs(&self) -> Result<Addrs, StartError> {
+        let listen = parse("listen", &self.listen)?;
+        let advertise = self.advertise.as_deref().map(|addr| parse("advertise", addr));
+        let advertise: Option<Addr> = advertise.transpose()?;
+        match &advertise {
+            None if is_wildcard(&listen) => {
+                let found = format!("missing, and the node listens at {listen}");
+                let expected = "an address that others can reach";
+                return Err(ConfigError::new("advertise", found, expected).into());
+            }
+            Some(addr) if is_wildcard(addr) || addr.port() == 0 => {
+                let expected = "an address that others can reach";
+                return Err(ConfigError::new("advertise", addr.as_str(), expected).into());
+            }
+            _ => {}
+        }
+        let peers: Result<Vec<Addr>, _> = self.peers.iter().map(|p| parse("peers", p)).collect();
+        let peers = peers?;
+        if let Some(peer) = peers.iter().find(|peer| peer.port() == 0) {
+            return Err(ConfigError::new("peers", peer.as_str(), "ports from 1 to 65535").into());
+        }
+        if self.joins && peers.is_empty() {
+            return Err(ConfigError::new("peers", "empty", "the founders to join").into());
+        }
+        Ok(Addrs { listen, advertise, peers })
+    }
+
+    fn take_transport(&mut self, listen: &Addr) -> Result<Arc<dyn Transport>, StartError> {
+        if let Some(transport) = self.seams.transport.take() {
+            return Ok(transport);
+        }
+        if !self.insecure && !listen.is_loopback() {
+            return Err(StartError::PlainText { listen: listen.clone() });
+        }
+        default_transport(self.insecure)
+    }
+
+    fn take_membership(&mut self, me: &Addr, peers: Vec<Addr>) -> Result<Member, StartError> {
+        if let Some(membership) = self.seams.membership.take() {
+            return Ok((None, membership));
+        }
+        self.raft_membership(me, peers)
+    }
+
+    #[cfg(feature = "raft")]
+    fn raft_membership(&mut self, me: &Addr, peers: Vec<Addr>) -> Result<Member, StartError> {
+        use dchan_raft::{DataDir, RaftConfig, RaftMembership};
+
+        let mut founders = peers;
+        if !self.joins {
+            founders.push(me.clone());
+        }
+        let mut config = RaftConfig::new(&self.config.cluster_name, founders);
+        std::mem::take(&mut self.tune.0).into_iter().for_each(|change| change(&mut config));
+        let dir = match &self.data_dir {
+            Some(path) => DataDir::open(path)?,
+            None => DataDir::temporary()?,
+        };
+        let identity = (dir.node_id(), dir.incarnation());
+        let membership = RaftMembership::new(dir, config)?;
+        Ok((Some(identity), Arc::new(membership)))
+    }
+
+    #[cfg(not(feature = "raft"))]
+    fn raft_membership(&mut self, _me: &Addr, _peers: Vec<Addr>) -> Result<Member, StartError> {
+        Err(StartError::NoMembership)
+    }
+}
+
+/// Who the node is, if the membership knows, and the membership.
+type Member = (Option<(NodeId, Incarnation)>, Arc<dyn Membership>);
+
+#[cfg(feature = "grpc")]
+fn default_transport(insecure: bool) -> Result<Arc<dyn Transport>, StartError> {
+    let transport = dchan_transport_grpc::GrpcTransport::new();
+    Ok(Arc::new(if insecure { transport.insecure() } else { transport }))
+}
+
+#[cfg(not(feature = "grpc"))]
+fn default_transport(_insecure: bool) -> Result<Arc<dyn Transport>, StartError> {
+    Err(StartError::NoTransport)
+}
+
+fn parse(field: &'static str, text: &str) -> Result<Addr, StartError> {
+    text.parse().map_err(|source| StartError::Addr { field, source })
+}
+
+/// Whether it stands for all addresses of the machine.
+fn is_wildcard(addr: &Addr) -> bool {
+    addr.host().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
