@@ -14,6 +14,8 @@ use crate::{
 };
 
 const NAMESPACE: &str = "bench";
+/// A channel whose receiver takes nothing, while its sender pushes.
+const STALLED: &str = "stalled";
 
 async fn node(contender: Contender, listen: &Addr, founder: &Addr) -> anyhow::Result<Node> {
     let dir = DataDir::temporary()?;
@@ -21,7 +23,7 @@ async fn node(contender: Contender, listen: &Addr, founder: &Addr) -> anyhow::Re
     (options.id, options.incarnation) = (dir.node_id(), dir.incarnation());
     let membership = RaftMembership::new(dir, RaftConfig::new("dchan", [founder.clone()]))?;
     let transport: Arc<dyn Transport> = match contender {
-        Contender::Grpc => Arc::new(GrpcTransport::new()),
+        Contender::Grpc | Contender::GrpcStalled => Arc::new(GrpcTransport::new()),
         Contender::Tcp | Contender::Bare => Arc::new(TcpTransport),
     };
     Ok(Node::start(options, transport, Arc::new(membership)).await?)
@@ -33,18 +35,28 @@ pub(crate) async fn receive(point: &Point) -> anyhow::Result<()> {
     let addr = Addr::from(free);
     let node = node(point.contender, &addr, &addr).await?;
     let mut receiver = node.receiver::<Msg>(NAMESPACE).await?;
+    let stalled = match point.contender {
+        Contender::GrpcStalled => Some(node.receiver::<Msg>(STALLED).await?),
+        _ => None,
+    };
     println!("ready {addr}");
     let mut sink = Sink::default();
     while sink.accept(&receiver.recv().await?.context("the receiver was closed")?)? {}
     println!("done {}", sink.report()?);
-    receiver.hand_back().await;
-    Ok(node.shutdown().await?)
+    drop((receiver, stalled));
+    // What the stalled receiver hands back has no other: that is as it should be.
+    let _dropped = node.shutdown().await;
+    Ok(())
 }
 
 pub(crate) async fn send(point: &Point, to: &str) -> anyhow::Result<()> {
     let node = node(point.contender, &"127.0.0.1:0".parse()?, &to.parse()?).await?;
     let sender = node.sender::<Msg>(NAMESPACE).await?;
     sender.wait_for_receivers(1).await?;
+    let pushing = match point.contender {
+        Contender::GrpcStalled => Some(push(&node, point).await?),
+        _ => None,
+    };
     for message in Source::new(point) {
         sender.send(message).await.map_err(|error| error.without_value())?;
     }
@@ -53,6 +65,26 @@ pub(crate) async fn send(point: &Point, to: &str) -> anyhow::Result<()> {
     let ledger = sender.ledger();
     anyhow::ensure!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
     println!("done {}", cpu()?);
+    if let Some(pushing) = pushing {
+        pushing.abort();
+    }
     drop(sender);
-    Ok(node.shutdown().await?)
+    let _dropped = node.shutdown().await;
+    Ok(())
+}
+
+/// Pushes into the stalled channel until it is full, and goes on waiting there.
+async fn push(node: &Node, point: &Point) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let sender = node.sender::<Msg>(STALLED).await?;
+    sender.wait_for_receivers(1).await?;
+    let (full, is_full) = tokio::sync::oneshot::channel();
+    let size = point.size;
+    let pushing = tokio::spawn(async move {
+        let message = || Msg { id: 0, body: vec![0; size] };
+        while sender.send_timeout(message(), std::time::Duration::from_millis(200)).await.is_ok() {}
+        let _waiting = full.send(());
+        let _stopped = sender.send(message()).await;
+    });
+    is_full.await?;
+    Ok(pushing)
 }

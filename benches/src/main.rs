@@ -56,6 +56,8 @@ enum Contender {
     Tcp,
     /// dchan over gRPC.
     Grpc,
+    /// The same, with another channel between the same two nodes whose receiver takes nothing.
+    GrpcStalled,
 }
 
 fn main() -> anyhow::Result<()> {
