@@ -122,6 +122,8 @@ fn credit_and_answers_of_another_connection_do_not_count() {
     lane.on_credit(1, &credit(0, 9, 900)).unwrap();
     assert!(!lane.on_reclaim(1), "late");
     assert_eq!(lane.credit(), 3);
+    send(&mut lane, b"a");
+    assert!(!lane.has_business(1) && lane.has_business(2));
 }
 
 #[test]
@@ -311,6 +313,15 @@ fn a_large_message_waits_until_all_of_it_is_granted() {
     assert_eq!(polled(&mut lane, 2).len(), 2);
     lane.on_credit(2, &credit(2, 5, 5 + len)).unwrap();
     assert_eq!(account(&lane), [2, 2, 0, 0, 0]);
+}
+
+#[test]
+fn a_lane_that_has_to_send_again_wants_credit() {
+    let mut lane = attached(2, 100);
+    send(&mut lane, b"a");
+    (0..2).for_each(|_| assert!(lane.on_reclaim(1) && !polled(&mut lane, 1).is_empty()));
+    assert!(!lane.intent.wanting);
+    assert!(matches!(polled(&mut lane, 2)[..], [LaneFrame::Attach(Attach { wanting: true, .. })]));
 }
 
 #[test]

@@ -143,6 +143,35 @@ fn an_answer_that_gives_nothing_back_is_not_asked_for_again() {
 }
 
 #[test]
+fn what_is_taken_is_a_reason_to_ask_again() {
+    let mut window = window(4, 400);
+    let first = lanes(&mut window, 1)[0];
+    window.balance();
+    lanes(&mut window, 1);
+    assert_eq!(window.balance().reclaim, [first]);
+    window.want(first, &want(NONE, true, 0)).unwrap();
+    // An empty message: only its place is free.
+    window.received(first, Amount::new(1, 0)).unwrap();
+    assert_eq!(window.balance(), Grants::default());
+    window.taken(first, Amount::new(1, 0));
+    assert_eq!(window.balance().reclaim, [first]);
+}
+
+#[test]
+fn messages_alone_are_asked_back_too_and_nobody_waits_twice() {
+    let mut window = window(4, 400);
+    let first = lanes(&mut window, 1)[0];
+    window.balance();
+    let second = lanes(&mut window, 1)[0];
+    window.want(first, &want(Amount::new(0, 300), true, 0)).unwrap();
+    window.want(second, &want(NONE, true, 0)).unwrap();
+    assert_eq!(window.hungry, [second, first]);
+    let grants = window.balance();
+    assert_eq!((&grants.granted[..], &grants.reclaim[..]), (&[second][..], &[first][..]));
+    assert_eq!(window.limit(second), Amount::new(0, 200));
+}
+
+#[test]
 fn a_lane_without_credit_stays_in_the_queue() {
     let mut window = window(2, 100);
     let ids = lanes(&mut window, 2);
