@@ -118,6 +118,10 @@ pub(crate) trait Parcel: Send {
 pub(crate) trait AnyQueue: Any + Send {
     /// Takes the values out as messages that can go anywhere.
     fn into_homeless(self: Box<Self>) -> Vec<Homeless>;
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// Drops the first one, which cannot be used. Returns its receipt, if it has one.
+    fn skip(&mut self) -> Option<Arc<ReceiptCell>>;
 }
 
 impl fmt::Debug for Homeless {

@@ -279,6 +279,14 @@ impl<T: Serialize + Send + 'static> AnyQueue for Values<T> {
         };
         self.0.into_iter().map(homeless).collect()
     }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn skip(&mut self) -> Option<Arc<ReceiptCell>> {
+        self.0.pop_front()?.receipt
+    }
 }
 
 /// A value that lost its lane.
