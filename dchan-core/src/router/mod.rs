@@ -481,7 +481,8 @@ impl LaneOwner for Router {
             (messages, out.lane.ledger())
         });
         self.take_in_homeless(&mut state, messages);
-        if ended && self.forget(&mut state, lane.receiver) {
+        let it = |route: &Route| matches!(route, Route::Remote(known) if Arc::ptr_eq(known, lane));
+        if ended && self.forget(&mut state, lane.receiver, it) {
             state.retired += ledger;
         }
         drop(state);

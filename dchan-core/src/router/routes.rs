@@ -40,15 +40,22 @@ impl Router {
         Some(Route::Remote(lane))
     }
 
-    /// A lane is over. Whether it was here.
-    pub(super) fn forget(&self, state: &mut State, receiver: ReceiverId) -> bool {
-        let listed = state.lanes.remove(&receiver).is_some();
-        let before = state.draining.len();
-        state.draining.retain(|route| route.receiver_id() != receiver);
-        if listed {
+    /// A lane is over. Whether it was here. A receiver that was off the list and came back has a new
+    /// lane, which has nothing to do with the old one.
+    pub(super) fn forget(
+        &self,
+        state: &mut State,
+        receiver: ReceiverId,
+        it: impl Fn(&Route) -> bool,
+    ) -> bool {
+        if state.lanes.get(&receiver).is_some_and(&it) {
+            state.lanes.remove(&receiver);
             self.publish(state);
+            return true;
         }
-        listed || state.draining.len() < before
+        let before = state.draining.len();
+        state.draining.retain(|route| !it(route));
+        state.draining.len() < before
     }
 
     fn publish(&self, state: &State) {
@@ -93,7 +100,8 @@ impl Router {
         let mut state = self.state.lock();
         let ledger = lane.end(homeless.len() as u64);
         self.take_in_homeless(&mut state, homeless);
-        if self.forget(&mut state, lane.receiver()) {
+        let it = |route: &Route| matches!(route, Route::Local(known) if std::ptr::eq(&**known, lane));
+        if self.forget(&mut state, lane.receiver(), it) {
             state.retired += ledger;
         }
         drop(state);
@@ -110,10 +118,12 @@ impl Route {
         }
     }
 
-    fn receiver_id(&self) -> ReceiverId {
-        match self {
-            Self::Remote(lane) => lane.receiver,
-            Self::Local(lane) => lane.receiver(),
+    /// Whether it is that very lane.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Remote(lane), Self::Remote(other)) => Arc::ptr_eq(lane, other),
+            (Self::Local(lane), Self::Local(other)) => Arc::ptr_eq(lane, other),
+            _ => false,
         }
     }
 }
