@@ -205,7 +205,7 @@ impl Peer {
             owner.settled();
         }
         changed.map_err(|fault| {
-            self.kill(&lane);
+            self.lose(&lane);
             ProtocolError(format!("lane {id}: {fault}"))
         })
     }
@@ -214,6 +214,14 @@ impl Peer {
     fn kill(&self, lane: &Arc<OutLane>) {
         self.state.lock().outs.remove(&lane.id);
         lane.take_back(&mut Outbound::die, true);
+    }
+
+    /// The same, though the receiver may be there still: it can have another lane.
+    fn lose(&self, lane: &Arc<OutLane>) {
+        self.kill(lane);
+        if let Some(owner) = lane.owner() {
+            owner.lost(lane);
+        }
     }
 
     fn on_closed(&self, closed: &Closed) -> Result<(), ProtocolError> {
@@ -438,7 +446,7 @@ impl Peer {
                 state.given_up.insert(lane.id, (namespace, lane.receiver));
             }
             drop(state);
-            self.kill(&lane);
+            self.lose(&lane);
         }
         self.lose_incoming();
     }
@@ -487,7 +495,7 @@ impl Peer {
             Control::Closed(closed) => self.on_closed(&closed)?,
             Control::NotFound(id) => {
                 if let Some(lane) = self.out(id) {
-                    self.kill(&lane);
+                    self.lose(&lane);
                 }
             }
             Control::Bye => self.on_bye(),

@@ -493,4 +493,8 @@ impl LaneOwner for Router {
     fn settled(&self) {
         self.settled.notify_waiters();
     }
+
+    fn lost(&self, lane: &OutLane) {
+        self.reopen(lane.receiver);
+    }
 }

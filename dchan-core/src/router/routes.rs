@@ -28,6 +28,24 @@ impl Router {
         self.receivers.send_replace(view.receivers_of(&self.namespace).count());
     }
 
+    /// A lane was given up. If the list still has its receiver, then it gets a new one: no change of
+    /// the list would bring it.
+    pub(super) fn reopen(&self, receiver: ReceiverId) {
+        let mut state = self.state.lock();
+        // Looked at under the lock: a change that comes later is carried through after this.
+        let view = self.peers.shared.view.borrow().clone();
+        let node = view.receivers.get(&(self.namespace.clone(), receiver)).copied();
+        if let Some(node) = node
+            && !self.is_closed()
+            && !state.lanes.contains_key(&receiver)
+            && let Some(route) = self.open(&view, receiver, node)
+        {
+            debug!(namespace = %self.namespace, %receiver, %node, "lane opened anew");
+            state.lanes.insert(receiver, route);
+            self.publish(&state);
+        }
+    }
+
     fn open(&self, view: &View, receiver: ReceiverId, node: NodeId) -> Option<Route> {
         if receiver.boot == self.peers.shared.me.boot {
             let inbox = self.peers.shared.inbox(&receiver)?;
