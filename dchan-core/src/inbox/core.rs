@@ -308,6 +308,11 @@ impl Core {
         self.wake = true;
     }
 
+    /// Whether a sender in this process may put messages in.
+    pub(crate) fn takes_local(&self, slot: SlotId) -> bool {
+        self.lanes.get(&slot).is_some_and(|lane| !lane.ended)
+    }
+
     /// A sender in this process puts a message in. `put` appends it to the last batch, or makes one.
     pub(crate) fn put_local(
         &mut self,
@@ -318,8 +323,7 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&slot) else { return };
         lane.inbound.receive_local(1);
         let from = lane.source.node();
-        // The lane was picked by its credit; what little a value in memory counts for always fits.
-        let _granted = self.window.received(slot, Amount::new(1, bytes));
+        self.window.put_in(slot, Amount::new(1, bytes));
         let last = self.queue.back_mut().filter(|batch| batch.slot == slot);
         match last {
             Some(batch) => match put(Some(&mut batch.body)) {

@@ -106,6 +106,8 @@ pub(crate) enum HomelessBody {
 /// A value that can still be encoded.
 pub(crate) trait Parcel: Send {
     fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()>;
+    /// What it counts for in an inbox, in bytes.
+    fn size(&self) -> u64;
     /// A queue with this as its only value, for a receiver in this process.
     fn into_queue(
         self: Box<Self>,
