@@ -24,6 +24,8 @@ pub(crate) struct Core {
     /// Lanes from which messages were taken since their sender was told.
     untold: Vec<SlotId>,
     notices: Vec<Notice>,
+    /// Somebody delivers notices: who has more leaves them to that one, so that they keep their order.
+    telling: bool,
     wake: bool,
 }
 
@@ -114,11 +116,18 @@ impl Core {
             lost: VecDeque::new(),
             untold: Vec::new(),
             notices: Vec::new(),
+            telling: false,
             wake: false,
         }
     }
 
-    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+    /// The notices to be delivered now, unless somebody else delivers them. Who gets some comes back
+    /// for more with `again`, until there are none.
+    pub(crate) fn take_notices(&mut self, again: bool) -> Vec<Notice> {
+        if self.telling && !again {
+            return Vec::new();
+        }
+        self.telling = !self.notices.is_empty();
         std::mem::take(&mut self.notices)
     }
 
