@@ -26,6 +26,8 @@ pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(super) shared: Arc<Shared>,
     pub(super) state: Mutex<PeerState>,
+    /// Held while a connection comes or goes: everything that follows from it is done in one step.
+    passage: Mutex<()>,
     outbox: ArcSwapOption<Outbox>,
     /// The epoch of the connection that stands, or 0: for those who wait for a link.
     up: watch::Sender<Epoch>,
@@ -85,6 +87,7 @@ impl Peer {
             id,
             shared,
             state: Mutex::default(),
+            passage: Mutex::default(),
             outbox: ArcSwapOption::empty(),
             up: watch::Sender::new(0),
             incoming: Mutex::default(),
@@ -108,6 +111,13 @@ impl Peer {
 
     pub(super) fn control(&self, control: Control) {
         if let Some(outbox) = self.outbox() {
+            outbox.control(control);
+        }
+    }
+
+    /// Says it in that connection, or not at all.
+    pub(super) fn control_in(&self, epoch: Epoch, control: Control) {
+        if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch) {
             outbox.control(control);
         }
     }
@@ -257,6 +267,7 @@ impl Peer {
         hello: &Hello,
         rank: Rank,
     ) -> Result<Installed, Refusal> {
+        let _passage = self.passage.lock();
         let mut state = self.state.lock();
         let known = state.hello.as_ref().map(|known| (known.boot, known.incarnation));
         let reborn = known.is_some_and(|(boot, _)| boot != hello.boot);
@@ -388,6 +399,7 @@ impl Peer {
     fn on_cut(self: &Arc<Self>, epoch: Epoch, cut: &Cut) {
         metrics::counter!("dchan_link_cut_total", "peer" => self.id.to_string(), "reason" => cut.reason())
             .increment(1);
+        let passage = self.passage.lock();
         let lanes = {
             let mut state = self.state.lock();
             if state.epoch != epoch || state.standing.take().is_none() {
@@ -414,6 +426,7 @@ impl Peer {
         self.cut_incoming();
         self.asks.lock().on_down();
         self.publish();
+        drop(passage);
         if !self.shared.stopping.is_cancelled() {
             self.dial_if_wanted();
             self.shared.tasks.spawn(self.clone().give_up_later(epoch));
