@@ -118,7 +118,8 @@ impl Router {
         let mut state = self.state.lock();
         let ledger = lane.end(homeless.len() as u64);
         self.take_in_homeless(&mut state, homeless);
-        let it = |route: &Route| matches!(route, Route::Local(known) if std::ptr::eq(&**known, lane));
+        let it =
+            |route: &Route| matches!(route, Route::Local(known) if std::ptr::eq(&**known, lane));
         if self.forget(&mut state, lane.receiver(), it) {
             state.retired += ledger;
         }
