@@ -24,8 +24,8 @@ enum Items<T> {
     Single(Option<Single>),
     /// A [`Values<T>`].
     Values(Box<dyn AnyQueue>, PhantomData<fn() -> T>),
-    /// Values of another type, from a sender in this process: how many, and their bytes.
-    Alien(u64, u64),
+    /// Values of another type, from a sender in this process, and the bytes of each.
+    Alien(Box<dyn AnyQueue>, u64),
 }
 
 struct Single {
@@ -54,7 +54,7 @@ impl<T: Send + 'static> Present<T> {
             Body::Values(queue) if (&*queue as &dyn Any).is::<Values<T>>() => {
                 Items::Values(queue, PhantomData)
             }
-            Body::Values(_) => Items::Alien(count, bytes / count.max(1)),
+            Body::Values(queue) => Items::Alien(queue, bytes / count.max(1)),
         };
         Self { slot, from, items }
     }
@@ -66,7 +66,7 @@ impl<T: Send + 'static> Present<T> {
             Items::Values(queue, _) => {
                 values::<T>(&**queue).is_none_or(|values| values.0.is_empty())
             }
-            Items::Alien(count, _) => *count == 0,
+            Items::Alien(queue, _) => queue.len() == 0,
         }
     }
 }
@@ -88,10 +88,11 @@ impl<T: DeserializeOwned + Send + 'static> Present<T> {
                     receipt: item.receipt,
                 })
             }
-            Items::Alien(count, bytes) => {
-                *count = count.checked_sub(1)?;
-                Some(Item { value: None, flags: Flags::default(), bytes: *bytes, receipt: None })
+            Items::Alien(queue, bytes) if queue.len() > 0 => {
+                let (flags, receipt) = (Flags::default(), queue.skip());
+                Some(Item { value: None, flags, bytes: *bytes, receipt })
             }
+            Items::Alien(..) => None,
         }
     }
 }
@@ -105,8 +106,8 @@ impl<T: Send + 'static> Present<T> {
             Items::Single(Some(Single { record: Record { flags, body }, receipt })) => {
                 Body::Single { flags, pieces: vec![body], receipt }
             }
-            Items::Values(queue, _) => Body::Values(queue),
-            Items::Single(None) | Items::Alien(..) => Body::Records(Records::default()),
+            Items::Values(queue, _) | Items::Alien(queue, _) => Body::Values(queue),
+            Items::Single(None) => Body::Records(Records::default()),
         };
         Batch { slot, from, count: 0, bytes: 0, body }
     }

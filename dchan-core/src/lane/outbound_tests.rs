@@ -342,6 +342,9 @@ impl Parcel for Text {
         writer.write(self.0.as_bytes());
         if self.0.is_empty() { Err(postcard::Error::SerdeSerCustom) } else { Ok(()) }
     }
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
     fn into_queue(self: Box<Self>, _: Flags, _: Option<Arc<ReceiptCell>>) -> Box<dyn AnyQueue> {
         unreachable!("there is no receiver in this process")
     }

@@ -198,6 +198,17 @@ impl Window {
         Ok(())
     }
 
+    /// A sender in this process has put something in. It picked the lane by its credit in messages; its
+    /// bytes may pass the limit, as those of a message that another receiver had do.
+    pub(crate) fn put_in(&mut self, id: SlotId, amount: Amount) {
+        let tick = self.tick;
+        self.change(id, |slot| {
+            slot.received += amount;
+            slot.active = tick;
+        });
+        self.stored += amount.bytes;
+    }
+
     /// The application took messages. Their room is free again.
     pub(crate) fn taken(&mut self, id: SlotId, amount: Amount) {
         self.change(id, |slot| slot.taken += amount);

@@ -21,6 +21,8 @@ pub(crate) trait LaneOwner: Send + Sync {
     fn take_back(&self, lane: &Arc<OutLane>, take: TakeBack<'_>, ended: bool);
     /// Messages were settled.
     fn settled(&self);
+    /// The lane was given up, though its receiver may be there still.
+    fn lost(&self, lane: &OutLane);
 }
 
 /// Takes messages out of the sending side of a lane.

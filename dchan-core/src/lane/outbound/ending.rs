@@ -26,6 +26,8 @@ pub(crate) enum HomelessBody {
 /// A value that can still be encoded.
 pub(crate) trait Parcel: Send {
     fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()>;
+    /// What it counts for in an inbox, in bytes.
+    fn size(&self) -> u64;
     /// A queue with this as its only value, for a receiver in this process.
     fn into_queue(
         self: Box<Self>,
@@ -38,6 +40,10 @@ pub(crate) trait Parcel: Send {
 pub(crate) trait AnyQueue: Any + Send {
     /// Takes the values out as messages that can go anywhere.
     fn into_homeless(self: Box<Self>) -> Vec<Homeless>;
+    /// How many there are.
+    fn len(&self) -> usize;
+    /// Drops the first one, which cannot be used. Returns its receipt, if it has one.
+    fn skip(&mut self) -> Option<Arc<ReceiptCell>>;
 }
 
 impl fmt::Debug for Homeless {
