@@ -144,6 +144,7 @@ impl Pending {
         self.blocks.is_empty() && self.open.messages == 0
     }
 
+    #[cfg(test)]
     pub(super) fn messages(&self) -> u64 {
         self.messages
     }

@@ -109,6 +109,7 @@ impl Inbound {
         self.taken
     }
 
+    #[cfg(test)]
     pub(crate) fn received(&self) -> u64 {
         self.next_seq
     }
@@ -249,6 +250,7 @@ impl Inbound {
     }
 
     /// The next message could not be decoded: it is settled, but not taken.
+    #[cfg(test)]
     pub(crate) fn skip(&mut self) {
         self.note_skipped();
         self.take(1);

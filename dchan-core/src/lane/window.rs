@@ -329,6 +329,7 @@ impl Window {
     }
 
     /// What all lanes use together: at most what the documentation of [`Window`] says.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> Amount {
         self.used
     }

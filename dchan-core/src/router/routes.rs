@@ -90,11 +90,6 @@ impl Router {
         routes.iter().for_each(Route::stop);
     }
 
-    /// Whether all lanes are over.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.state.lock().all().next().is_none()
-    }
-
     // ---- handles ----
 
     /// One more sender.
