@@ -192,7 +192,7 @@ impl Limits {
         within("limits.log_entries", self.log_entries, 10..=1_000_000)?;
         within("limits.log_bytes", self.log_bytes, self.entry * 4..=1 << 30)?;
         within("limits.kept_entries", self.kept_entries, 0..=self.log_entries)?;
-        within("limits.snapshot", self.snapshot, 1 << 20..=4 << 30)?;
+        within("limits.snapshot", self.snapshot, 1 << 20..=1 << 30)?;
         within("limits.snapshot_chunk", self.snapshot_chunk, 1 << 10..=1 << 20)?;
         within("limits.questions", self.questions, 16..=65_536)
     }

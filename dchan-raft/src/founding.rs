@@ -20,6 +20,9 @@ use crate::{
 /// How often to say who is missing.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 
+/// The longest pause before another look: whoever comes last should not have to wait for the others.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
 /// Who was found at an address.
 #[derive(Debug)]
 struct Found {
@@ -41,7 +44,7 @@ enum Verdict {
 
 /// Finds out which cluster this node belongs to, and writes it down.
 pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, MembershipError> {
-    let mut backoff = Backoff::new(shared.config.times.backoff_max);
+    let mut backoff = Backoff::new(shared.config.times.backoff_max.min(LOOK_AGAIN));
     let mut said: Option<Instant> = None;
     loop {
         let known = shared.store.belonging();
@@ -111,7 +114,8 @@ async fn look_around(shared: &Shared) -> Looks {
 }
 
 async fn look_at(shared: &Shared, addr: &Addr) -> Result<Found, AskError> {
-    let within = shared.config.times.request;
+    // One silent founder must not hold up for long what the others have to say.
+    let within = shared.config.times.request / 2;
     let info = shared.peers.requests.identify(addr, within).await?;
     match shared.peers.ask(info.id, addr, Ask::Status, within).await? {
         Answer::Status(status) => Ok(Found { id: info.id, status }),

@@ -1,9 +1,13 @@
 //! What the leader does besides leading: it answers for the list, takes silent nodes off it, and
 //! gives a wiped founder's vote to its successor.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
-use dchan_core::{Addr, Change, NodeId};
+use dchan_core::{Addr, Change, NodeId, View};
 use openraft::{BasicNode, ChangeMembers, async_runtime::watch::WatchReceiver};
 use tokio::time::{Instant, timeout};
 
@@ -129,12 +133,24 @@ async fn remove_silent(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
     let members = metrics.membership_config.membership();
     let replicated = members.nodes().map(|(id, _)| NodeId(*id));
     let tracked: BTreeSet<NodeId> = view.nodes.keys().copied().chain(replicated).collect();
-    let silent = {
+    let mut silent = {
         let mut leases = shared.room.leases.lock();
         leases.heard(shared.me.id, now);
         leases.silent(metrics.current_term, tracked, now, shared.config.times.removal_after)
     };
+    silent.extend(replaced(shared, &view).await);
+    if !take_off(shared, &view, &silent).await {
+        return;
+    }
     let learners: BTreeSet<u64> = members.learner_ids().collect();
+    let dropped: BTreeSet<u64> =
+        silent.iter().map(|id| id.0).filter(|id| learners.contains(id)).collect();
+    if !dropped.is_empty() {
+        change_members(shared, raft, ChangeMembers::RemoveNodes(dropped)).await;
+    }
+}
+
+async fn take_off(shared: &Shared, view: &View, silent: &[NodeId]) -> bool {
     let gone = silent.iter().filter_map(|id| {
         let node = view.nodes.get(id)?;
         tracing::warn!(node = %id, addr = %node.addr, "without a lease: taken off the list");
@@ -143,14 +159,30 @@ async fn remove_silent(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
     });
     let gone: Vec<Change> = gone.collect();
     let within = shared.config.times.request;
-    if !gone.is_empty() && !matches!(timeout(within, shared.propose(gone)).await, Ok(Ok(_))) {
-        return;
+    gone.is_empty() || matches!(timeout(within, shared.propose(gone)).await, Ok(Ok(_)))
+}
+
+/// Nodes that missed a lease, and at whose address another listed node answers: a node without a
+/// directory that was restarted. There is no need to wait for the rest of the time.
+async fn replaced(shared: &Shared, view: &View) -> Vec<NodeId> {
+    let mut at = HashMap::<&Addr, Vec<NodeId>>::new();
+    for (id, node) in &view.nodes {
+        at.entry(&node.addr).or_default().push(*id);
     }
-    let dropped: BTreeSet<u64> =
-        silent.iter().map(|id| id.0).filter(|id| learners.contains(id)).collect();
-    if !dropped.is_empty() {
-        change_members(shared, raft, ChangeMembers::RemoveNodes(dropped)).await;
+    let (now, due) = (Instant::now(), shared.config.times.lease * 2);
+    let mut replaced = Vec::new();
+    for (addr, ids) in at.into_iter().filter(|(_, ids)| ids.len() > 1) {
+        let late = |id: &NodeId| {
+            shared.room.leases.lock().silence(*id, now).is_some_and(|silence| silence > due)
+        };
+        let (late, live): (Vec<_>, Vec<_>) = ids.into_iter().partition(late);
+        let [live] = live[..] else { continue };
+        if !late.is_empty() && lives_at(shared, live, addr.as_str()).await {
+            replaced.extend(late);
+        }
     }
+    replaced.sort();
+    replaced
 }
 
 /// A learner at the address of a voter is a founder that lost its directory: it takes the vote over.

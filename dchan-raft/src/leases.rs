@@ -21,6 +21,11 @@ impl Leases {
         }
     }
 
+    /// How long a node has been silent. Nobody knows of a node that is not tracked.
+    pub(crate) fn silence(&self, id: NodeId, now: Instant) -> Option<Duration> {
+        Some(now.duration_since(*self.heard.get(&id)?))
+    }
+
     /// Those of `nodes` that have been silent for longer than `limit`.
     ///
     /// All clocks start afresh in a new term; and if this was not called for half that time: then it

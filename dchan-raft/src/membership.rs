@@ -20,13 +20,17 @@ use crate::{
     shared::{Peers, Published, Room, Shared},
     store::{Belonging, Machine, Store},
     telemetry,
-    types::{Founding, Metrics, Raft},
+    types::{Founding, Metrics, Raft, seeded},
 };
 
 /// How long a snapshot that came in part is kept.
 const STALE: Duration = Duration::from_secs(30);
 
 /// Keeps the list by Raft.
+///
+/// A majority of the founders must keep their directories: a founder that lost its own comes back as a
+/// new node, which gets the old one's vote once the others have agreed. If a majority is lost, then so
+/// is the cluster.
 ///
 /// A founder that leaves stays a voter, so that it can come back; while it is away it counts as one
 /// that is down. Other nodes leave without a trace.
@@ -105,7 +109,7 @@ impl Membership for RaftMembership {
         }
         shared.spawn(server::run(shared.clone(), context.questions));
         let belonging = founding::belong(&shared).await?;
-        launch(&shared, belonging).await?;
+        seeded(shared.seed(), launch(&shared, belonging)).await?;
         shared.spawn(proposals::run(shared.clone(), waiting));
         shared.spawn(presence::run(shared.clone()));
         shared.spawn(leader::run(shared.clone()));
@@ -133,7 +137,7 @@ impl Membership for RaftMembership {
             && !self.stop.token().is_cancelled()
         {
             shared.room.leaving.cancel();
-            left = leave::take_off(shared, within).await;
+            left = seeded(shared.seed(), leave::take_off(shared, within)).await;
         }
         self.stop.token().cancel();
         self.tasks.close();
@@ -161,12 +165,13 @@ async fn launch(shared: &Arc<Shared>, belonging: Belonging) -> Result<(), Member
     let raft = Raft::new(id, Arc::new(config), network, store, machine).await;
     let raft = raft.map_err(|error| MembershipError::Storage(Box::new(error)))?;
     let (stop, running) = (shared.room.stop.clone(), raft.clone());
-    tasks.spawn(async move {
+    let end = async move {
         stop.cancelled().await;
         if running.shutdown().await.is_err() {
             tracing::error!("Raft did not stop in good order");
         }
-    });
+    };
+    tasks.spawn(seeded(shared.seed(), end));
     // It is set only here, once.
     let _ = shared.raft.set(raft.clone());
     if let Some(founding) = belonging.founding {

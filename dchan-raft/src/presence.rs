@@ -60,7 +60,7 @@ async fn stay(shared: &Shared) {
             if done {
                 backoff = Backoff::new(shared.config.times.backoff_max);
             }
-            tokio::time::sleep(backoff.step(shared)).await;
+            shared.pause_for_leader(backoff.step(shared)).await;
             continue;
         }
         backoff = Backoff::new(shared.config.times.backoff_max);

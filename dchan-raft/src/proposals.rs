@@ -6,7 +6,7 @@ use dchan_core::{Change, MembershipError, Version};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    rpc::{Answer, Ask},
+    rpc::{Answer, Ask, AskError},
     shared::{Backoff, Shared},
     telemetry,
     types::{Command, Origin, encode},
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Proposal {
     changes: Vec<Change>,
     len: usize,
-    reply: oneshot::Sender<Version>,
+    reply: oneshot::Sender<Result<Version, String>>,
 }
 
 /// What an entry holds besides the changes, in bytes, at most.
@@ -36,7 +36,8 @@ impl Shared {
         let proposal = Proposal { changes, len, reply };
         let committed = async {
             self.proposals.send(proposal).await.map_err(|_| MembershipError::Stopped)?;
-            made.await.map_err(|_| MembershipError::Stopped)
+            let made = made.await.map_err(|_| MembershipError::Stopped)?;
+            made.map_err(MembershipError::Refused)
         };
         tokio::select! {
             () = self.room.stop.cancelled() => Err(MembershipError::Stopped),
@@ -83,10 +84,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Proposa
                 continue;
             }
         };
-        let version = commit(&shared, command).await;
+        let made = commit(&shared, command).await;
         for reply in replies {
             // Whoever asked may have given up.
-            let _ = reply.send(version);
+            let _ = reply.send(made.clone());
         }
     }
 }
@@ -108,16 +109,17 @@ fn gather(
     (batch, None)
 }
 
-/// Repeats it until a leader says that it is committed.
-async fn commit(shared: &Shared, command: Command) -> Version {
-    let mut backoff =
-        Backoff::new(shared.config.times.backoff_max.min(shared.config.times.election_min));
+/// Repeats it until a leader says that it is committed, or that it never will be.
+async fn commit(shared: &Shared, command: Command) -> Result<Version, String> {
+    let times = &shared.config.times;
+    let mut backoff = Backoff::new(times.backoff_max.min(times.election_min));
     loop {
         match shared.ask_leader(Ask::Forward(command.clone())).await {
-            Ok(Answer::Done(version)) => return version,
+            Ok(Answer::Done(version)) => return Ok(version),
+            Ok(Answer::Refused(reason)) | Err(AskError::Refused(reason)) => return Err(reason),
             Ok(answer) => tracing::debug!(%command, ?answer, "not committed yet"),
             Err(error) => tracing::debug!(%command, %error, "not committed yet"),
         }
-        tokio::time::sleep(backoff.step(shared)).await;
+        shared.pause_for_leader(backoff.step(shared)).await;
     }
 }

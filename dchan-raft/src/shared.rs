@@ -17,7 +17,7 @@ use crate::{
     rpc::{Answer, Ask, AskError, Envelope, Life},
     store::Store,
     transfer::Assembly,
-    types::{Metrics, Raft},
+    types::{Metrics, Raft, seeded},
 };
 
 pub(crate) type Published = Arc<watch::Sender<Arc<View>>>;
@@ -228,6 +228,15 @@ impl Shared {
         }
     }
 
+    /// Waits, but not for longer than until another leader is known.
+    pub(crate) async fn pause_for_leader(&self, pause: Duration) {
+        let before = self.view().leader;
+        let mut view = self.peers.view.subscribe();
+        let other = view.wait_for(|view| view.leader.is_some() && view.leader != before);
+        // Either way it is time for another attempt.
+        let _ = tokio::time::timeout(pause, other).await;
+    }
+
     /// Something from half of a time to one and a half of it.
     pub(crate) fn jittered(&self, time: Duration) -> Duration {
         time.mul_f64(0.5 + self.room.chance.lock().f64())
@@ -235,12 +244,18 @@ impl Shared {
 
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.room.stop.clone();
-        self.room.tasks.spawn(async move {
+        let until_stopped = async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = task => {}
             }
-        });
+        };
+        self.room.tasks.spawn(seeded(self.seed(), until_stopped));
+    }
+
+    /// Another seed each time.
+    pub(crate) fn seed(&self) -> u64 {
+        self.room.chance.lock().u64(..)
     }
 }
 

@@ -106,3 +106,44 @@ async fn what_is_too_large_is_refused() {
     let error = nodes[0].raft.apply(many).await.unwrap_err();
     assert!(matches!(error, MembershipError::TooLarge { .. }), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nonsense_is_ignored() {
+    let cluster = Cluster::new(config(3));
+    let nodes = cluster.founders().await;
+    let mut chance = fastrand::Rng::with_seed(1);
+    for _ in 0..5_000 {
+        let len = chance.usize(..120);
+        let mut body: Vec<u8> = (0..len).map(|_| chance.u8(..)).collect();
+        if let Some(first) = body.first_mut() {
+            // Some get past the envelope.
+            *first = chance.u8(..2);
+        }
+        cluster.net.nonsense(&nodes[0], body).await;
+    }
+    nodes[0].raft.apply(vec![nodes[0].receiver(1)]).await.unwrap();
+    for node in &nodes {
+        node.sees("the change", |view| receivers(view) == 1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_large_entries_is_compacted_too() {
+    let mut config = config(3);
+    config.limits.entry = 4 << 10;
+    config.limits.log_bytes = 16 << 10;
+    config.limits.log_entries = 1_000_000;
+    let cluster = Cluster::new(config);
+    let nodes = cluster.founders().await;
+    for counter in 0..100 {
+        let many = (0..100).map(|one| nodes[0].receiver(counter * 100 + one)).collect();
+        nodes[0].raft.apply(many).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for node in &nodes {
+        node.sees("everything", |view| receivers(view) == 10_000).await;
+    }
+    assert!((1..=3).all(|port| cluster.path(port).join("snapshot").exists()));
+    let late = cluster.start(4).await;
+    late.sees("everything", |view| receivers(view) == 10_000).await;
+}

@@ -40,10 +40,13 @@ async fn founding_waits_for_every_founder() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(a.view().cluster.is_none() && b.view().cluster.is_none());
     assert!(!a.started.is_finished() && !b.started.is_finished());
+    let last = Instant::now();
     let mut c = cluster.open(3).await;
     for node in [&mut a, &mut b, &mut c] {
         node.up().await;
     }
+    println!("{:?} after the last founder came", last.elapsed());
+    assert!(last.elapsed() < Duration::from_secs(2));
     c.sees("three nodes", |view| view.nodes.len() == 3).await;
 }
 

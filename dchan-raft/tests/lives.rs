@@ -153,6 +153,23 @@ async fn leaving_works_without_a_quorum() {
     assert_eq!(left, 0, "nothing runs");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_directory_is_free_once_a_node_has_left() {
+    let mut config = config(1);
+    config.writes = dchan_raft::Writes::Thread;
+    let cluster = Cluster::new(config);
+    for incarnation in 1..5 {
+        let node = cluster.start(1).await;
+        assert_eq!(node.me.incarnation.0, incarnation);
+        node.raft.leave(Duration::from_secs(5)).await.unwrap();
+        node.kill();
+    }
+    let last = cluster.start(1).await;
+    last.raft.leave(Duration::from_secs(5)).await.unwrap();
+    last.kill();
+    dchan_raft::DataDir::open(cluster.path(1)).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn leaving_works_before_there_is_a_cluster() {
     let cluster = Cluster::new(config(3));
@@ -160,4 +177,21 @@ async fn leaving_works_before_there_is_a_cluster() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     node.raft.leave(Duration::from_secs(1)).await.unwrap();
     assert!(matches!(node.started.await.unwrap(), Err(MembershipError::Stopped)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_a_directory_that_restarts_leaves_no_ghost() {
+    let cluster = Cluster::new(config(3));
+    let nodes = cluster.founders().await;
+    let old = cluster.start(4).await;
+    let id = old.id();
+    old.kill();
+    cluster.wipe(4);
+    let start = Instant::now();
+    let new = cluster.start(4).await;
+    assert_ne!(new.id(), id);
+    nodes[0].sees("the old one gone", |view| !view.nodes.contains_key(&id)).await;
+    println!("the old one was gone after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(nodes[0].view().nodes.contains_key(&new.id()));
 }

@@ -2,5 +2,6 @@
 //! that checks every rule of `docs/contract.md` ([`transport_suite!`]), and a worked example
 //! ([`tcp`]).
 
+pub mod cluster;
 pub mod tcp;
 pub mod transport;

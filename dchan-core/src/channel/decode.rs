@@ -24,8 +24,8 @@ enum Items<T> {
     Single(Single),
     /// A [`Values<T>`].
     Values(Box<dyn AnyQueue>, PhantomData<fn() -> T>),
-    /// Values of another type, from a sender in this process: how many, and their bytes.
-    Alien(u64, u64),
+    /// Values of another type, from a sender in this process, and the bytes of each.
+    Alien(Box<dyn AnyQueue>, u64),
 }
 
 #[derive(Clone)]
@@ -56,7 +56,7 @@ impl<T: Send + 'static> Present<T> {
             Body::Values(queue) if (&*queue as &dyn Any).is::<Values<T>>() => {
                 Items::Values(queue, PhantomData)
             }
-            Body::Values(_) => Items::Alien(count, bytes / count.max(1)),
+            Body::Values(queue) => Items::Alien(queue, bytes / count.max(1)),
         };
         Self { slot, from, items }
     }
@@ -68,7 +68,7 @@ impl<T: Send + 'static> Present<T> {
             Items::Values(queue, _) => {
                 values::<T>(&**queue).is_none_or(|values| values.0.is_empty())
             }
-            Items::Alien(count, _) => *count == 0,
+            Items::Alien(queue, _) => queue.len() == 0,
         }
     }
 }
@@ -92,10 +92,11 @@ impl<T: DeserializeOwned + Send + 'static> Present<T> {
                     receipt: item.receipt,
                 })
             }
-            Items::Alien(count, bytes) => {
-                *count = count.checked_sub(1)?;
-                Some(Item { value: None, flags: Flags::default(), bytes: *bytes, receipt: None })
+            Items::Alien(queue, bytes) if queue.len() > 0 => {
+                let (flags, receipt) = (Flags::default(), queue.skip());
+                Some(Item { value: None, flags, bytes: *bytes, receipt })
             }
+            Items::Alien(..) => None,
         }
     }
 }
@@ -122,8 +123,8 @@ impl<T: Send + 'static> Present<T> {
             Items::Single(Single { returned: false, record: Record { flags, body }, receipt }) => {
                 Body::Single { flags, pieces: vec![body], receipt }
             }
-            Items::Values(queue, _) => Body::Values(queue),
-            Items::Single(_) | Items::Alien(..) => Body::Records(Records::default()),
+            Items::Values(queue, _) | Items::Alien(queue, _) => Body::Values(queue),
+            Items::Single(_) => Body::Records(Records::default()),
         };
         Batch { slot, from, count: 0, bytes: 0, body }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Core {
     /// Lanes from which messages were taken since their sender was told.
     untold: Vec<SlotId>,
     notices: Vec<Notice>,
+    /// Somebody delivers notices: who has more leaves them to that one, so that they keep their order.
+    telling: bool,
     wake: bool,
 }
 
@@ -114,11 +116,18 @@ impl Core {
             lost: VecDeque::new(),
             untold: Vec::new(),
             notices: Vec::new(),
+            telling: false,
             wake: false,
         }
     }
 
-    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+    /// The notices to be delivered now, unless somebody else delivers them. Who gets some comes back
+    /// for more with `again`, until there are none.
+    pub(crate) fn take_notices(&mut self, again: bool) -> Vec<Notice> {
+        if self.telling && !again {
+            return Vec::new();
+        }
+        self.telling = !self.notices.is_empty();
         std::mem::take(&mut self.notices)
     }
 
@@ -308,6 +317,11 @@ impl Core {
         self.wake = true;
     }
 
+    /// Whether a sender in this process may put messages in.
+    pub(crate) fn takes_local(&self, slot: SlotId) -> bool {
+        self.lanes.get(&slot).is_some_and(|lane| !lane.ended)
+    }
+
     /// A sender in this process puts a message in. `put` appends it to the last batch, or makes one.
     pub(crate) fn put_local(
         &mut self,
@@ -318,8 +332,7 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&slot) else { return };
         lane.inbound.receive_local(1);
         let from = lane.source.node();
-        // The lane was picked by its credit; what little a value in memory counts for always fits.
-        let _granted = self.window.received(slot, Amount::new(1, bytes));
+        self.window.put_in(slot, Amount::new(1, bytes));
         let last = self.queue.back_mut().filter(|batch| batch.slot == slot);
         match last {
             Some(batch) => match put(Some(&mut batch.body)) {

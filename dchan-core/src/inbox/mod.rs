@@ -159,13 +159,17 @@ impl Inbox {
         result
     }
 
-    /// The lock is not held while senders in this process are told: they have locks of their own.
+    /// The lock is not held while senders in this process are told: they have locks of their own. Nor
+    /// do two threads tell at one time: what was settled must be heard of before what is returned.
     fn tell(&self, mut core: MutexGuard<'_, Core>) {
         let wake = core.take_wake();
-        let notices = core.take_notices();
+        let mut notices = core.take_notices(false);
         drop(core);
-        for notice in notices {
-            notice.deliver();
+        while !notices.is_empty() {
+            for notice in notices {
+                notice.deliver();
+            }
+            notices = self.core.lock().take_notices(true);
         }
         if wake {
             self.waker.wake();

@@ -144,6 +144,7 @@ impl Pending {
         self.blocks.is_empty() && self.open.messages == 0
     }
 
+    #[cfg(test)]
     pub(super) fn messages(&self) -> u64 {
         self.messages
     }
@@ -377,3 +378,7 @@ impl std::hash::Hash for Pending {
         (&self.blocks, &self.arena[..], self.open, self.messages).hash(state);
     }
 }
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;

@@ -109,6 +109,7 @@ impl Inbound {
         self.taken
     }
 
+    #[cfg(test)]
     pub(crate) fn received(&self) -> u64 {
         self.next_seq
     }
@@ -237,7 +238,9 @@ impl Inbound {
 
     /// The sender knows everything below `settled`: no need to tell it again what was skipped there.
     fn confirm(&mut self, settled: u64) {
-        while self.skipped.pop_front_if(|seq| *seq < settled).is_some() {}
+        while self.skipped.front().is_some_and(|seq| *seq < settled) {
+            self.skipped.pop_front();
+        }
     }
 
     /// The application took the next `count` messages.
@@ -247,6 +250,7 @@ impl Inbound {
     }
 
     /// The next message could not be decoded: it is settled, but not taken.
+    #[cfg(test)]
     pub(crate) fn skip(&mut self) {
         self.note_skipped();
         self.take(1);
@@ -279,3 +283,7 @@ impl Message {
         whole.freeze()
     }
 }
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

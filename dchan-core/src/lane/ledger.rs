@@ -69,3 +69,30 @@ impl fmt::Display for Ledger {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_add_up() {
+        let dropped = Dropped { decode: 3, no_receiver: 4 };
+        let one = Ledger { accepted: 15, taken: 1, unknown: 2, dropped, in_flight: 5, rerouted: 6 };
+        assert!(one.balances());
+        assert_eq!(one.to_string(), "accepted=15 taken=1 unknown=2 dropped=7 in-flight=5");
+        let mut sum = one;
+        sum += one;
+        assert!(sum.balances());
+        assert_eq!((sum.accepted, sum.taken, sum.unknown), (30, 2, 4));
+        assert_eq!((sum.dropped.decode, sum.dropped.no_receiver), (6, 8));
+        assert_eq!((sum.in_flight, sum.rerouted), (10, 12));
+        let wrong = [
+            Ledger { accepted: 16, ..one },
+            Ledger { taken: 0, ..one },
+            Ledger { unknown: 3, ..one },
+            Ledger { in_flight: 4, ..one },
+            Ledger { dropped: Dropped { decode: 2, ..dropped }, ..one },
+        ];
+        assert!(wrong.iter().all(|ledger| !ledger.balances()));
+    }
+}

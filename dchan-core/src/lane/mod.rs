@@ -17,7 +17,9 @@ pub(crate) use inbound::{Delivery, Inbound, LaneFault, Message};
 pub use ledger::{Dropped, Ledger};
 pub(crate) use outbound::{AnyQueue, Homeless, HomelessBody, Outbound, Parcel};
 pub(crate) use receipt::{Outcome, ReceiptCell};
-pub(crate) use window::{Grants, SlotId, Window};
+#[cfg(test)]
+pub(crate) use window::Grants;
+pub(crate) use window::{SlotId, Window};
 
 /// A number of messages and of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,16 +1,19 @@
 //! The sending side of a lane.
 
-use std::{any::Any, collections::VecDeque, fmt, sync::Arc};
+mod ending;
+mod hand;
 
-use bytes::Bytes;
+use std::{collections::VecDeque, sync::Arc};
+
+pub(crate) use self::ending::{AnyQueue, Homeless, HomelessBody, Parcel};
 
 use super::{
     Amount, EncodeFault, Epoch, LaneFault, Ledger, Outcome, ReceiptCell, RecordWriter,
-    block::{Block, Pending, Stamped},
+    block::{Pending, Stamped},
 };
 use crate::{
-    Frame, FrameBatch, LaneId, Namespace, ReceiverId,
-    wire::{self, Attach, CHUNK, DataHeader, Flags, LaneFrame, Want},
+    LaneId, Namespace, ReceiverId,
+    wire::{self, Flags},
 };
 
 /// How the lane stands with the present connection.
@@ -88,42 +91,6 @@ struct Intent {
     owes_credit: bool,
     /// What is at the front waits for credit.
     blocked: bool,
-}
-
-/// A message that lost its lane and waits for another.
-pub(crate) struct Homeless {
-    pub(crate) flags: Flags,
-    pub(crate) body: HomelessBody,
-    pub(crate) receipt: Option<Arc<ReceiptCell>>,
-}
-
-/// A message without a lane: its encoding, in pieces, or the value itself if it never left the process.
-pub(crate) enum HomelessBody {
-    Encoded(Vec<Bytes>),
-    Value(Box<dyn Parcel>),
-}
-
-/// A value that can still be encoded.
-pub(crate) trait Parcel: Send {
-    fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()>;
-    /// A queue with this as its only value, for a receiver in this process.
-    fn into_queue(
-        self: Box<Self>,
-        flags: Flags,
-        receipt: Option<Arc<ReceiptCell>>,
-    ) -> Box<dyn AnyQueue>;
-}
-
-/// A queue of values of a type that only the two ends know.
-pub(crate) trait AnyQueue: Any + Send {
-    /// Takes the values out as messages that can go anywhere.
-    fn into_homeless(self: Box<Self>) -> Vec<Homeless>;
-}
-
-impl fmt::Debug for Homeless {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Homeless").field("flags", &self.flags).finish_non_exhaustive()
-    }
 }
 
 impl Outbound {
@@ -232,165 +199,6 @@ impl Outbound {
         Ok(())
     }
 
-    // ---- what the connection takes ----
-
-    /// Whether the lane has anything to do with a connection of that epoch: something to say, to hand,
-    /// or to hear about.
-    pub(crate) fn has_business(&self, epoch: Epoch) -> bool {
-        match self.phase {
-            Phase::Ended => false,
-            _ if epoch > self.newest => {
-                self.unsettled() > 0 || self.intent.wanting || self.intent.stopping
-            }
-            Phase::Attached if epoch == self.epoch => {
-                self.intent.say_want
-                    || self.gives_back()
-                    || (!self.pending.is_empty() && !self.intent.blocked)
-                    || (self.intent.stopping && !self.intent.fin_said && self.pending.is_empty())
-            }
-            _ => false,
-        }
-    }
-
-    /// Puts frames into the batch until it holds `budget` bytes. Whatever is put there counts as handed.
-    /// Returns whether there is more that could go now.
-    pub(crate) fn poll(&mut self, epoch: Epoch, out: &mut FrameBatch, budget: usize) -> bool {
-        match self.phase {
-            Phase::Ended => return false,
-            _ if epoch > self.newest => {
-                self.attach(epoch, out);
-                return false;
-            }
-            Phase::Attached if epoch == self.epoch => {}
-            _ => return false,
-        }
-        if self.gives_back() {
-            self.on_reclaim(epoch);
-        }
-        while out.bytes() < budget && !self.intent.blocked {
-            self.intent.blocked = !self.hand_one(out) && !self.pending.is_empty();
-            if self.pending.is_empty() {
-                break;
-            }
-        }
-        if self.intent.say_want {
-            let want = LaneFrame::Want(self.want());
-            self.say(out, &want);
-            self.intent.say_want = false;
-        }
-        if !self.pending.is_empty() {
-            return !self.intent.blocked;
-        }
-        if self.intent.stopping && !self.intent.fin_said {
-            self.say(out, &LaneFrame::Fin);
-            self.intent.fin_said = true;
-        }
-        false
-    }
-
-    /// Switches to a new connection and introduces itself there, in one step: nothing of an older
-    /// connection counts from here on.
-    fn attach(&mut self, epoch: Epoch, out: &mut FrameBatch) {
-        self.cut();
-        (self.epoch, self.newest) = (epoch, epoch);
-        self.phase = Phase::Attaching;
-        let attach = Attach {
-            namespace: self.namespace.clone(),
-            receiver: self.receiver,
-            fresh: self.next_frame == 0,
-            taken: self.settled,
-            wanting: self.intent.wanting,
-        };
-        self.say(out, &LaneFrame::Attach(attach));
-    }
-
-    /// The connection is gone, and unused credit with it.
-    pub(crate) fn cut(&mut self) {
-        if self.phase != Phase::Ended {
-            self.phase = Phase::Detached;
-            self.epoch = 0;
-        }
-        self.limits = Limits::default();
-        let unsettled = self.unsettled() > 0;
-        let Intent { wanting, stopping, active, .. } = self.intent;
-        self.intent =
-            Intent { wanting: wanting || unsettled, stopping, active, ..Intent::default() };
-    }
-
-    fn say(&self, out: &mut FrameBatch, frame: &LaneFrame) {
-        if let Some(payload) = frame.encode_plain() {
-            out.push(Frame::new(self.id, payload));
-        }
-    }
-
-    fn want(&mut self) -> Want {
-        let need_bytes = match self.large_at_front() {
-            Some(bytes) if !self.intent.large_granted => self.handed.bytes + bytes,
-            _ => 0,
-        };
-        Want {
-            returned_messages: self.limits.returned.messages,
-            returned_bytes: self.limits.returned.bytes,
-            wanting: self.intent.wanting,
-            need_bytes,
-        }
-    }
-
-    /// The bytes that are left of the large message at the front, if there is one.
-    fn large_at_front(&mut self) -> Option<u64> {
-        self.pending.front()?.part?;
-        Some(self.pending.large_bytes())
-    }
-
-    fn hand_one(&mut self, out: &mut FrameBatch) -> bool {
-        let room = self.limits.total().saturating_sub(self.handed);
-        if self.pending.is_empty() {
-            return false;
-        }
-        if room.messages == 0 {
-            self.intent.say_want |= !std::mem::replace(&mut self.intent.wanting, true);
-            return false;
-        }
-        let Some(block) = self.next_block(room) else { return false };
-        let header = DataHeader {
-            frame_no: self.next_frame,
-            first_seq: self.handed.messages,
-            count: block.count,
-            settled: self.settled,
-        };
-        let stamped = block.stamp(&header);
-        self.next_frame += 1;
-        self.handed += Amount::new(u64::from(stamped.count), stamped.bytes);
-        if stamped.part.is_some_and(|part| part.last) {
-            (self.intent.large_granted, self.intent.large_asked) = (false, false);
-        }
-        out.push(Frame::new(self.id, stamped.payload.clone()));
-        self.retained.push_back(stamped);
-        true
-    }
-
-    /// The block at the front, or as much of it as there is room for. A message may end up to a chunk
-    /// above the limit in bytes, as its size is not known when a lane is picked for it; a large one
-    /// goes only once all of it is granted.
-    fn next_block(&mut self, room: Amount) -> Option<Block> {
-        if let Some(left) = self.large_at_front() {
-            if !self.intent.large_granted && left > room.bytes {
-                self.intent.wanting = true;
-                self.intent.say_want |= !std::mem::replace(&mut self.intent.large_asked, true);
-                return None;
-            }
-            self.intent.large_granted = true;
-            return self.pending.pop_front();
-        }
-        let limit = self.limits.total().bytes + CHUNK as u64;
-        let room = Amount::new(room.messages, limit.saturating_sub(self.handed.bytes));
-        let front = self.pending.front()?;
-        if u64::from(front.count) <= room.messages && front.bytes <= room.bytes {
-            return self.pending.pop_front();
-        }
-        self.pending.split_front(room)
-    }
-
     // ---- what the receiver says ----
 
     /// The answer to `Attach`: what has arrived, and new credit.
@@ -467,83 +275,6 @@ impl Outbound {
         true
     }
 
-    /// Accept nothing more, and end when all that was handed is settled. Returns what was not handed.
-    pub(crate) fn stop(&mut self) -> Vec<Homeless> {
-        if !self.is_open() {
-            return Vec::new();
-        }
-        self.intent.stopping = true;
-        let mut homeless = Vec::new();
-        let mut kept = Vec::new();
-        // A large message that has begun goes on to its end.
-        while self.pending.front().is_some_and(|block| block.part.is_some_and(|p| !p.first)) {
-            kept.extend(self.pending.pop_front());
-        }
-        let left: Amount = kept
-            .iter()
-            .fold(self.handed, |sum, block| sum + Amount::new(u64::from(block.count), block.bytes));
-        self.drain_pending(left.messages, &mut homeless);
-        self.accepted = left;
-        kept.into_iter().rev().for_each(|block| self.pending.push_front(block));
-        self.rehome(homeless, |_| Flags::REROUTED)
-    }
-
-    /// The receiver has ended the lane in good order. Returns what it did not take.
-    pub(crate) fn on_closed(
-        &mut self,
-        taken: u64,
-        skipped: &[u64],
-    ) -> Result<Vec<Homeless>, LaneFault> {
-        self.settle(taken, skipped)?;
-        let mut homeless = Vec::new();
-        self.drain_retained(&mut homeless);
-        self.drain_pending(self.handed.messages, &mut homeless);
-        self.end();
-        Ok(self.rehome(homeless, |_| Flags::REROUTED))
-    }
-
-    /// The receiver's process is gone, or it does not know the lane, or it has been out of reach for
-    /// too long. Returns what it cannot have taken, and what may be given to two receivers.
-    pub(crate) fn die(&mut self) -> Vec<Homeless> {
-        let handed = self.handed.messages;
-        let mut homeless = Vec::new();
-        self.drain_retained(&mut homeless);
-        self.drain_pending(handed, &mut homeless);
-        self.end();
-        let mut kept = Vec::new();
-        for (seq, message) in homeless {
-            if seq >= handed || message.flags.has(Flags::AT_LEAST_ONCE) {
-                kept.push((seq, message));
-                continue;
-            }
-            self.ledger.unknown += 1;
-            if let Some(receipt) = message.receipt {
-                receipt.settle(Outcome::Unknown);
-            }
-        }
-        self.rehome(kept, |seq| if seq < handed { Flags::REDELIVERED } else { Flags::REROUTED })
-    }
-
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
-        self.limits = Limits::default();
-        self.handed = self.accepted;
-        self.settled = self.accepted.messages;
-    }
-
-    fn rehome(
-        &mut self,
-        messages: Vec<(u64, Homeless)>,
-        flag: impl Fn(u64) -> Flags,
-    ) -> Vec<Homeless> {
-        self.ledger.rerouted += messages.len() as u64;
-        let flagged = |(seq, message): (u64, Homeless)| Homeless {
-            flags: message.flags.with(flag(seq)),
-            ..message
-        };
-        messages.into_iter().map(flagged).collect()
-    }
-
     // ---- settling ----
 
     fn settle(&mut self, taken: u64, skipped: &[u64]) -> Result<(), LaneFault> {
@@ -558,7 +289,8 @@ impl Outbound {
         self.ledger.dropped.decode += failed;
         self.ledger.taken += taken - self.settled - failed;
         self.settled = taken;
-        while let Some((seq, cell)) = self.receipts.pop_front_if(|(seq, _)| *seq < taken) {
+        while self.receipts.front().is_some_and(|(seq, _)| *seq < taken) {
+            let Some((seq, cell)) = self.receipts.pop_front() else { break };
             let failed = skipped.contains(&seq);
             cell.settle(if failed { Outcome::Undecodable } else { Outcome::Taken });
         }
@@ -585,58 +317,8 @@ impl Outbound {
     pub(crate) fn ledger(&self) -> Ledger {
         Ledger { in_flight: self.unsettled(), ..self.ledger }
     }
-
-    fn drain_retained(&mut self, into: &mut Vec<(u64, Homeless)>) {
-        let stamped: Vec<Stamped> = self.retained.drain(..).collect();
-        let settled = self.settled;
-        self.unpack(stamped, settled, into);
-    }
-
-    fn drain_pending(&mut self, mut seq: u64, into: &mut Vec<(u64, Homeless)>) {
-        let mut stamped = Vec::new();
-        while let Some(block) = self.pending.pop_front() {
-            let count = block.count;
-            let header = DataHeader { frame_no: 0, first_seq: seq, count, settled: 0 };
-            stamped.push(block.stamp(&header));
-            seq += u64::from(count);
-        }
-        self.unpack(stamped, self.settled, into);
-    }
-
-    /// Takes blocks apart into their messages, with their receipts. A large message may have begun
-    /// among those that `into` holds already.
-    fn unpack(&mut self, blocks: Vec<Stamped>, from: u64, into: &mut Vec<(u64, Homeless)>) {
-        for block in blocks {
-            if let Some(part) = block.part {
-                // A large message settles as a whole: what is still here is not settled.
-                let piece = block.part_body();
-                match into.last_mut() {
-                    Some((_, Homeless { body: HomelessBody::Encoded(pieces), .. }))
-                        if !part.first =>
-                    {
-                        pieces.push(piece);
-                    }
-                    _ => self.put_homeless(block.first_seq, part.flags, vec![piece], into),
-                }
-                continue;
-            }
-            for (seq, record) in (block.first_seq..).zip(block.records()) {
-                if seq >= from {
-                    self.put_homeless(seq, record.flags, vec![record.body], into);
-                }
-            }
-        }
-    }
-
-    fn put_homeless(
-        &mut self,
-        seq: u64,
-        flags: Flags,
-        pieces: Vec<Bytes>,
-        into: &mut Vec<(u64, Homeless)>,
-    ) {
-        let at = self.receipts.binary_search_by_key(&seq, |(seq, _)| *seq).ok();
-        let receipt = at.and_then(|at| self.receipts.remove(at)).map(|(_, cell)| cell);
-        into.push((seq, Homeless { flags, body: HomelessBody::Encoded(pieces), receipt }));
-    }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

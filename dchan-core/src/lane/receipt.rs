@@ -46,3 +46,39 @@ impl std::hash::Hash for ReceiptCell {
         self.outcome().map(|outcome| outcome as u8).hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn the_first_outcome_wakes_and_stays() {
+        let cell = ReceiptCell::default();
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(woken.clone());
+        assert_eq!(cell.poll(&waker), Poll::Pending);
+        assert_eq!(cell.outcome(), None);
+        cell.settle(Outcome::NoReceiver);
+        assert!(woken.0.load(Ordering::SeqCst));
+        cell.settle(Outcome::Taken);
+        assert_eq!(cell.poll(&waker), Poll::Ready(Outcome::NoReceiver));
+        assert_eq!(cell.outcome(), Some(Outcome::NoReceiver));
+    }
+}

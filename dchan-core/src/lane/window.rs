@@ -5,9 +5,11 @@
 //! above their share are asked to give back what they do not need; so are lanes that rest while others
 //! work. Lanes that wait are served first come, first served: none starves.
 
+mod share;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Amount, Epoch, LaneFault};
+use super::{Amount, LaneFault};
 use crate::wire::{CHUNK, Want};
 
 /// A lane's place in a [`Window`].
@@ -73,6 +75,11 @@ impl Slot {
 
     fn used(&self) -> Amount {
         self.reach().saturating_sub(self.taken)
+    }
+
+    /// Whether it has a message that is larger than its credit.
+    fn is_short_of_bytes(&self) -> bool {
+        self.need_bytes > self.reach().bytes
     }
 
     fn unused(&self) -> Amount {
@@ -191,6 +198,17 @@ impl Window {
         Ok(())
     }
 
+    /// A sender in this process has put something in. It picked the lane by its credit in messages; its
+    /// bytes may pass the limit, as those of a message that another receiver had do.
+    pub(crate) fn put_in(&mut self, id: SlotId, amount: Amount) {
+        let tick = self.tick;
+        self.change(id, |slot| {
+            slot.received += amount;
+            slot.active = tick;
+        });
+        self.stored += amount.bytes;
+    }
+
     /// The application took messages. Their room is free again.
     pub(crate) fn taken(&mut self, id: SlotId, amount: Amount) {
         self.change(id, |slot| slot.taken += amount);
@@ -272,120 +290,6 @@ impl Window {
         self.slots.get(&id).is_some_and(|slot| slot.live && slot.told != slot.taken.messages)
     }
 
-    /// Whether a lane has used up half of its share.
-    fn is_half_used(&self, slot: &Slot) -> bool {
-        let (share, used) = (self.share(), slot.used());
-        used.messages * 2 <= share.messages || used.bytes * 2 <= share.bytes
-    }
-
-    fn share(&self) -> Amount {
-        let lanes = self.wanting.max(1);
-        Amount::new(self.capacity.messages / lanes, self.capacity.bytes / lanes)
-            .max(Amount::new(1, 1))
-    }
-
-    fn room(&self) -> Amount {
-        let lanes = self.slots.len() as u64;
-        self.capacity.max(Amount::new(lanes, lanes)).saturating_sub(self.used)
-    }
-
-    /// Puts a lane in the queue for credit, if it wants some and has used up half of its share.
-    fn consider(&mut self, id: SlotId) {
-        let Some(slot) = self.slots.get(&id) else { return };
-        let starved = slot.need_bytes > slot.reach().bytes;
-        if slot.hungry || !slot.wanting || !slot.live || slot.reclaiming {
-            return;
-        }
-        if self.is_half_used(slot) || starved {
-            self.hungry.push_back(id);
-            self.change(id, |slot| slot.hungry = true);
-        }
-    }
-
-    /// Hands out what there is, in the order in which lanes asked.
-    pub(crate) fn balance(&mut self) -> Grants {
-        let mut grants = Grants::default();
-        while let Some(&id) = self.hungry.front() {
-            let served = self.top_up(id, &mut grants);
-            if !served {
-                break;
-            }
-            self.hungry.pop_front();
-            self.change(id, |slot| slot.hungry = false);
-            self.tick += 1;
-            self.reclaim_one_idle(&mut grants);
-        }
-        grants
-    }
-
-    /// Raises a lane's limit towards its share. Whether the lane can leave the queue.
-    fn top_up(&mut self, id: SlotId, grants: &mut Grants) -> bool {
-        let Some(slot) = self.slots.get(&id).filter(|slot| slot.live && slot.wanting) else {
-            return true;
-        };
-        let (room, lacking) = (self.room(), self.share().saturating_sub(slot.used()));
-        let needed = slot.need_bytes.saturating_sub(slot.reach().bytes);
-        let messages = lacking.messages.min(room.messages);
-        let bytes = match lacking.bytes.max(needed) {
-            _ if needed <= room.bytes => lacking.bytes.max(needed).min(room.bytes),
-            // A message that is larger than what is free goes alone, into an empty inbox.
-            _ if self.stored == 0 && self.oversize.is_none() => needed,
-            _ => return false,
-        };
-        if needed > room.bytes {
-            self.oversize = Some(id);
-        }
-        let has = slot.unused() + Amount::new(messages, bytes);
-        let stores = slot.received.messages > slot.taken.messages;
-        if messages > 0 || bytes > 0 {
-            self.change(id, |slot| {
-                slot.granted = slot.reach() + Amount::new(messages, bytes) + slot.returned;
-            });
-            grants.granted.push(id);
-        }
-        let enough = |lacking: u64, more: u64| more * 2 >= lacking;
-        if !enough(lacking.messages, messages) || !enough(lacking.bytes, bytes) {
-            self.reclaim_for(id, grants);
-        }
-        // A lane of which something is stored here can go: it comes back when that is taken. Any other
-        // stays until it can send, as nothing would bring it back.
-        let sendable = has.messages > 0 && has.bytes > 0;
-        sendable || stores
-    }
-
-    /// A lane cannot have its share: others that have more than theirs give back what is not in use.
-    fn reclaim_for(&mut self, hungry: SlotId, grants: &mut Grants) {
-        if std::mem::replace(&mut self.asked_all, true) {
-            return;
-        }
-        let share = self.share();
-        for (&id, slot) in &mut self.slots {
-            let (unused, used) = (slot.unused(), slot.used());
-            let has_some = unused.messages > 0 || unused.bytes > 0;
-            let above = used.messages > share.messages || used.bytes > share.bytes;
-            let above = above || !slot.wanting;
-            if id != hungry && slot.live && has_some && above && !slot.reclaiming {
-                slot.reclaiming = true;
-                grants.reclaim.push(id);
-            }
-        }
-    }
-
-    /// Asks one lane that rests while others work for its credit, so that theirs can grow.
-    fn reclaim_one_idle(&mut self, grants: &mut Grants) {
-        if self.wanting < 2 {
-            return;
-        }
-        let at = self.tick % self.next_slot.max(1);
-        let Some((&id, slot)) = self.slots.range_mut(at..).next() else { return };
-        let patience = 8 + 2 * self.wanting;
-        let rests = slot.wanting && slot.live && !slot.hungry && !slot.reclaiming;
-        if rests && slot.active + patience < self.tick && slot.used() == slot.unused() {
-            slot.reclaiming = true;
-            grants.reclaim.push(id);
-        }
-    }
-
     fn set_wanting(&mut self, id: SlotId, wanting: bool) {
         let tick = self.tick;
         let Some(slot) = self.slots.get_mut(&id) else { return };
@@ -425,6 +329,7 @@ impl Window {
     }
 
     /// What all lanes use together: at most what the documentation of [`Window`] says.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> Amount {
         self.used
     }
@@ -444,3 +349,7 @@ impl std::hash::Hash for Window {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;

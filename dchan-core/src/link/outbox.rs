@@ -149,7 +149,9 @@ impl Outbox {
     /// Fills the batch: whole frames first, then lanes in turn.
     pub(crate) fn fill(&self, batch: &mut FrameBatch) {
         let mut queues = self.queues.lock();
-        while let Some(frame) = queues.frames.pop_front_if(|_| batch.bytes() < BATCH) {
+        while batch.bytes() < BATCH
+            && let Some(frame) = queues.frames.pop_front()
+        {
             if frame.lane.is_data() {
                 queues.flow.on_sent(frame.payload.len() as u64);
             }

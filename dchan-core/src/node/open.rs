@@ -230,7 +230,8 @@ impl Inner {
                 () = self.shared.stopping.cancelled() => return,
             }
             let mut routers = self.routers.lock();
-            if router.is_held() {
+            // A node that stops accounts for all of its routers in the end.
+            if router.is_held() || self.is_closing() {
                 return;
             }
             if router.ledger().in_flight == 0 {

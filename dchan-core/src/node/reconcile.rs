@@ -82,6 +82,7 @@ impl Inner {
         let mut changes = Vec::new();
         for id in registered.iter() {
             if let Some(inbox) = inboxes.get(id)
+                && inbox.is_open()
                 && !view.receivers.contains_key(&(inbox.namespace.clone(), *id))
             {
                 let namespace = inbox.namespace.clone();

@@ -138,12 +138,12 @@ impl Peer {
                 inbox.with(|core| core.attach(slot, epoch, attach))
             {
                 resumed.credit.lane = id;
-                self.control(Control::Resumed(resumed));
+                self.control_in(epoch, Control::Resumed(resumed));
             }
             return Ok(());
         }
         if !attach.fresh {
-            self.control(Control::NotFound(id));
+            self.control_in(epoch, Control::NotFound(id));
             return Ok(());
         }
         self.open_incoming(epoch, id, attach)
@@ -172,7 +172,7 @@ impl Peer {
                 // The receiver may have closed meanwhile: then how it ended stands here already.
                 let live = InEntry::Live(inbox, slot);
                 self.incoming.lock().entries.entry(id).or_insert(live);
-                self.control(Control::Resumed(resumed));
+                self.control_in(epoch, Control::Resumed(resumed));
             }
             None => {
                 let (taken, skipped) = (0, Vec::new());

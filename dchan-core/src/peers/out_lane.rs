@@ -21,6 +21,8 @@ pub(crate) trait LaneOwner: Send + Sync {
     fn take_back(&self, lane: &Arc<OutLane>, take: TakeBack<'_>, ended: bool);
     /// Messages were settled.
     fn settled(&self);
+    /// The lane was given up, though its receiver may be there still.
+    fn lost(&self, lane: &OutLane);
 }
 
 /// Takes messages out of the sending side of a lane.
@@ -108,6 +110,10 @@ impl OutLane {
     /// A new connection stands.
     pub(super) fn on_up(self: &Arc<Self>, epoch: Epoch) {
         let mut out = self.out.lock();
+        if out.epoch == epoch {
+            // It was opened while the connection came to stand.
+            return;
+        }
         out.lane.cut();
         (out.epoch, out.queued, out.suspended) = (epoch, false, false);
         self.queue(&mut out);

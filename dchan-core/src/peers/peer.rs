@@ -26,6 +26,8 @@ pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(super) shared: Arc<Shared>,
     pub(super) state: Mutex<PeerState>,
+    /// Held while a connection comes or goes: everything that follows from it is done in one step.
+    passage: Mutex<()>,
     outbox: ArcSwapOption<Outbox>,
     /// The epoch of the connection that stands, or 0: for those who wait for a link.
     up: watch::Sender<Epoch>,
@@ -85,6 +87,7 @@ impl Peer {
             id,
             shared,
             state: Mutex::default(),
+            passage: Mutex::default(),
             outbox: ArcSwapOption::empty(),
             up: watch::Sender::new(0),
             incoming: Mutex::default(),
@@ -108,6 +111,13 @@ impl Peer {
 
     pub(super) fn control(&self, control: Control) {
         if let Some(outbox) = self.outbox() {
+            outbox.control(control);
+        }
+    }
+
+    /// Says it in that connection, or not at all.
+    pub(super) fn control_in(&self, epoch: Epoch, control: Control) {
+        if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch) {
             outbox.control(control);
         }
     }
@@ -205,7 +215,7 @@ impl Peer {
             owner.settled();
         }
         changed.map_err(|fault| {
-            self.kill(&lane);
+            self.lose(&lane);
             ProtocolError(format!("lane {id}: {fault}"))
         })
     }
@@ -214,6 +224,14 @@ impl Peer {
     fn kill(&self, lane: &Arc<OutLane>) {
         self.state.lock().outs.remove(&lane.id);
         lane.take_back(&mut Outbound::die, true);
+    }
+
+    /// The same, though the receiver may be there still: it can have another lane.
+    fn lose(&self, lane: &Arc<OutLane>) {
+        self.kill(lane);
+        if let Some(owner) = lane.owner() {
+            owner.lost(lane);
+        }
     }
 
     fn on_closed(&self, closed: &Closed) -> Result<(), ProtocolError> {
@@ -249,6 +267,7 @@ impl Peer {
         hello: &Hello,
         rank: Rank,
     ) -> Result<Installed, Refusal> {
+        let _passage = self.passage.lock();
         let mut state = self.state.lock();
         let known = state.hello.as_ref().map(|known| (known.boot, known.incarnation));
         let reborn = known.is_some_and(|(boot, _)| boot != hello.boot);
@@ -380,6 +399,7 @@ impl Peer {
     fn on_cut(self: &Arc<Self>, epoch: Epoch, cut: &Cut) {
         metrics::counter!("dchan_link_cut_total", "peer" => self.id.to_string(), "reason" => cut.reason())
             .increment(1);
+        let passage = self.passage.lock();
         let lanes = {
             let mut state = self.state.lock();
             if state.epoch != epoch || state.standing.take().is_none() {
@@ -406,6 +426,7 @@ impl Peer {
         self.cut_incoming();
         self.asks.lock().on_down();
         self.publish();
+        drop(passage);
         if !self.shared.stopping.is_cancelled() {
             self.dial_if_wanted();
             self.shared.tasks.spawn(self.clone().give_up_later(epoch));
@@ -438,7 +459,7 @@ impl Peer {
                 state.given_up.insert(lane.id, (namespace, lane.receiver));
             }
             drop(state);
-            self.kill(&lane);
+            self.lose(&lane);
         }
         self.lose_incoming();
     }
@@ -487,7 +508,7 @@ impl Peer {
             Control::Closed(closed) => self.on_closed(&closed)?,
             Control::NotFound(id) => {
                 if let Some(lane) = self.out(id) {
-                    self.kill(&lane);
+                    self.lose(&lane);
                 }
             }
             Control::Bye => self.on_bye(),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Route, Router, State};
-use crate::{ReceiverId, lane::Ledger};
+use crate::lane::Ledger;
 
 /// How far a lane must get.
 struct Mark {
-    receiver: ReceiverId,
+    route: Route,
     settled: u64,
 }
 
@@ -71,7 +71,7 @@ impl Router {
         let state = self.state.lock();
         let mark = |route: &Route| {
             let (settled, open) = route.settled();
-            Mark { receiver: route.receiver(), settled: settled + open }
+            Mark { route: route.clone(), settled: settled + open }
         };
         (state.all().map(mark).collect(), state.rerouted())
     }
@@ -80,7 +80,8 @@ impl Router {
         self.sync_local();
         let state = self.state.lock();
         let reached = |mark: &Mark| {
-            let mut routes = state.all().filter(|route| route.receiver() == mark.receiver);
+            // One that is over is not here any more.
+            let mut routes = state.all().filter(|route| route.is(&mark.route));
             routes.all(|route| route.settled().0 >= mark.settled)
         };
         marks.iter().all(reached)
@@ -118,13 +119,6 @@ impl Route {
         match self {
             Self::Remote(lane) => lane.look(|out| (out.lane.settled(), out.lane.unsettled())),
             Self::Local(lane) => lane.settled_and_open(),
-        }
-    }
-
-    fn receiver(&self) -> ReceiverId {
-        match self {
-            Self::Remote(lane) => lane.receiver,
-            Self::Local(lane) => lane.receiver(),
         }
     }
 }

@@ -123,21 +123,24 @@ impl LocalLane {
         self.reserved.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Accepts a message.
+    /// Accepts a message, and counts it in the same step. Gives it back if the receiver has gone.
     pub(super) fn put<T: Serialize + Send + 'static>(
         &self,
         value: T,
         flags: Flags,
         receipt: Option<Arc<ReceiptCell>>,
-    ) {
-        {
-            let mut account = self.account.lock();
-            account.accepted += 1;
-            account.in_flight += 1;
-        }
-        let flags = if receipt.is_some() { flags.with(Flags::TRACKED) } else { flags };
-        let item = LocalItem { value, flags, receipt };
+    ) -> Result<(), T> {
         self.inbox.with(|core| {
+            if !core.takes_local(self.slot) {
+                return Err(value);
+            }
+            {
+                let mut account = self.account.lock();
+                account.accepted += 1;
+                account.in_flight += 1;
+            }
+            let flags = if receipt.is_some() { flags.with(Flags::TRACKED) } else { flags };
+            let item = LocalItem { value, flags, receipt };
             core.put_local(self.slot, size_of::<T>() as u64, |last| {
                 if let Some(Body::Values(queue)) = last {
                     let queue: &mut dyn Any = &mut **queue;
@@ -148,22 +151,22 @@ impl LocalLane {
                 }
                 Some(Body::Values(Box::new(Values(VecDeque::from([item])))))
             });
-        });
+            Ok(())
+        })
     }
 
-    /// Takes in a message that had another lane before.
-    pub(super) fn adopt(&self, message: Homeless) {
-        self.account.lock().in_flight += 1;
-        let Homeless { flags, body, receipt } = message;
-        let (bytes, body) = match body {
-            HomelessBody::Encoded(pieces) => {
-                let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-                (bytes, Body::Single { flags, pieces, receipt })
+    /// Takes in a message that had another lane before. Gives it back if the receiver has gone.
+    pub(super) fn adopt(&self, message: Homeless) -> Result<(), Homeless> {
+        self.inbox.with(|core| {
+            if !core.takes_local(self.slot) {
+                return Err(message);
             }
-            HomelessBody::Value(parcel) => (1, Body::Values(parcel.into_queue(flags, receipt))),
-        };
-        let mut body = Some(body);
-        self.inbox.with(|core| core.put_local(self.slot, bytes, |_| body.take()));
+            self.account.lock().in_flight += 1;
+            let (bytes, body) = body_of(message);
+            let mut body = Some(body);
+            core.put_local(self.slot, bytes, |_| body.take());
+            Ok(())
+        })
     }
 
     pub(super) fn stop_sending(&self) {
@@ -203,6 +206,20 @@ impl LocalLane {
     pub(super) fn settled_and_open(&self) -> (u64, u64) {
         let account = self.account.lock();
         (self.settled.load(Ordering::Acquire), account.in_flight)
+    }
+}
+
+/// How a message that had another lane lies in an inbox, and what it counts for there, in bytes.
+fn body_of(message: Homeless) -> (u64, Body) {
+    let Homeless { flags, body, receipt } = message;
+    match body {
+        HomelessBody::Encoded(pieces) => {
+            let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+            (bytes, Body::Single { flags, pieces, receipt })
+        }
+        HomelessBody::Value(parcel) => {
+            (parcel.size(), Body::Values(parcel.into_queue(flags, receipt)))
+        }
     }
 }
 
@@ -279,6 +296,14 @@ impl<T: Serialize + Send + 'static> AnyQueue for Values<T> {
         };
         self.0.into_iter().map(homeless).collect()
     }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn skip(&mut self) -> Option<Arc<ReceiptCell>> {
+        self.0.pop_front()?.receipt
+    }
 }
 
 /// A value that lost its lane.
@@ -287,6 +312,10 @@ struct Value<T>(T);
 impl<T: Serialize + Send + 'static> Parcel for Value<T> {
     fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()> {
         encode(&self.0, writer)
+    }
+
+    fn size(&self) -> u64 {
+        size_of::<T>() as u64
     }
 
     fn into_queue(

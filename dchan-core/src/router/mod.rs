@@ -197,12 +197,10 @@ impl Router {
                 }
                 Some(accepted)
             }),
-            Route::Local(lane) => lane.offer_taken().then(|| {
-                if let Some(value) = value.take() {
-                    lane.put(value, flags, receipt.cloned());
-                }
-                Ok(())
-            }),
+            Route::Local(lane) if lane.offer_taken() => {
+                put_local(lane, value, flags, receipt).then_some(Ok(()))
+            }
+            Route::Local(_) => None,
         });
         match assigned {
             Ok(Ok(())) | Err(_) => {
@@ -270,12 +268,7 @@ impl Router {
             }),
             Route::Local(lane) => {
                 lane.unreserve();
-                lane.is_open().then(|| {
-                    if let Some(value) = value.take() {
-                        lane.put(value, flags, receipt.cloned());
-                    }
-                    Ok(())
-                })
+                (lane.is_open() && put_local(lane, value, flags, receipt)).then_some(Ok(()))
             }
         };
         match sent {
@@ -383,11 +376,13 @@ impl Router {
                     if lane.credit() == 0 {
                         continue;
                     }
-                    message.take().map(|message| {
-                        lane.adopt(message);
-                        lane.recount();
-                        Ok(())
-                    })
+                    let Some(taken) = message.take() else { break };
+                    if let Err(refused) = lane.adopt(taken) {
+                        message = Some(refused);
+                        continue;
+                    }
+                    lane.recount();
+                    Some(Ok(()))
                 }
             };
             if placed.is_some() {
@@ -418,6 +413,23 @@ impl Router {
         drop(state);
         homeless.iter().for_each(|message| settle(message, Outcome::NoReceiver));
         self.settled.notify_waiters();
+    }
+}
+
+/// Puts a value into a lane of this process. Whether the lane took it.
+fn put_local<T: Serialize + Send + 'static>(
+    lane: &LocalLane,
+    value: &mut Option<T>,
+    flags: Flags,
+    receipt: Option<&Arc<ReceiptCell>>,
+) -> bool {
+    let Some(taken) = value.take() else { return false };
+    match lane.put(taken, flags, receipt.cloned()) {
+        Ok(()) => true,
+        Err(refused) => {
+            *value = Some(refused);
+            false
+        }
     }
 }
 
@@ -481,7 +493,8 @@ impl LaneOwner for Router {
             (messages, out.lane.ledger())
         });
         self.take_in_homeless(&mut state, messages);
-        if ended && self.forget(&mut state, lane.receiver) {
+        let it = |route: &Route| matches!(route, Route::Remote(known) if Arc::ptr_eq(known, lane));
+        if ended && self.forget(&mut state, lane.receiver, it) {
             state.retired += ledger;
         }
         drop(state);
@@ -491,5 +504,9 @@ impl LaneOwner for Router {
 
     fn settled(&self) {
         self.settled.notify_waiters();
+    }
+
+    fn lost(&self, lane: &OutLane) {
+        self.reopen(lane.receiver);
     }
 }

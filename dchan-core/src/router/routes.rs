@@ -28,6 +28,24 @@ impl Router {
         self.receivers.send_replace(view.receivers_of(&self.namespace).count());
     }
 
+    /// A lane was given up. If the list still has its receiver, then it gets a new one: no change of
+    /// the list would bring it.
+    pub(super) fn reopen(&self, receiver: ReceiverId) {
+        let mut state = self.state.lock();
+        // Looked at under the lock: a change that comes later is carried through after this.
+        let view = self.peers.shared.view.borrow().clone();
+        let node = view.receivers.get(&(self.namespace.clone(), receiver)).copied();
+        if let Some(node) = node
+            && !self.is_closed()
+            && !state.lanes.contains_key(&receiver)
+            && let Some(route) = self.open(&view, receiver, node)
+        {
+            debug!(namespace = %self.namespace, %receiver, %node, "lane opened anew");
+            state.lanes.insert(receiver, route);
+            self.publish(&state);
+        }
+    }
+
     fn open(&self, view: &View, receiver: ReceiverId, node: NodeId) -> Option<Route> {
         if receiver.boot == self.peers.shared.me.boot {
             let inbox = self.peers.shared.inbox(&receiver)?;
@@ -40,15 +58,22 @@ impl Router {
         Some(Route::Remote(lane))
     }
 
-    /// A lane is over. Whether it was here.
-    pub(super) fn forget(&self, state: &mut State, receiver: ReceiverId) -> bool {
-        let listed = state.lanes.remove(&receiver).is_some();
-        let before = state.draining.len();
-        state.draining.retain(|route| route.receiver_id() != receiver);
-        if listed {
+    /// A lane is over. Whether it was here. A receiver that was off the list and came back has a new
+    /// lane, which has nothing to do with the old one.
+    pub(super) fn forget(
+        &self,
+        state: &mut State,
+        receiver: ReceiverId,
+        it: impl Fn(&Route) -> bool,
+    ) -> bool {
+        if state.lanes.get(&receiver).is_some_and(&it) {
+            state.lanes.remove(&receiver);
             self.publish(state);
+            return true;
         }
-        listed || state.draining.len() < before
+        let before = state.draining.len();
+        state.draining.retain(|route| !it(route));
+        state.draining.len() < before
     }
 
     fn publish(&self, state: &State) {
@@ -63,11 +88,6 @@ impl Router {
         self.publish(&state);
         drop(state);
         routes.iter().for_each(Route::stop);
-    }
-
-    /// Whether all lanes are over.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.state.lock().all().next().is_none()
     }
 
     // ---- handles ----
@@ -93,7 +113,9 @@ impl Router {
         let mut state = self.state.lock();
         let ledger = lane.end(homeless.len() as u64);
         self.take_in_homeless(&mut state, homeless);
-        if self.forget(&mut state, lane.receiver()) {
+        let it =
+            |route: &Route| matches!(route, Route::Local(known) if std::ptr::eq(&**known, lane));
+        if self.forget(&mut state, lane.receiver(), it) {
             state.retired += ledger;
         }
         drop(state);
@@ -110,10 +132,12 @@ impl Route {
         }
     }
 
-    fn receiver_id(&self) -> ReceiverId {
-        match self {
-            Self::Remote(lane) => lane.receiver,
-            Self::Local(lane) => lane.receiver(),
+    /// Whether it is that very lane.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Remote(lane), Self::Remote(other)) => Arc::ptr_eq(lane, other),
+            (Self::Local(lane), Self::Local(other)) => Arc::ptr_eq(lane, other),
+            _ => false,
         }
     }
 }

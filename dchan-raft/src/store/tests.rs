@@ -10,7 +10,10 @@ use openraft::{
 use tokio::sync::watch;
 
 use super::{Machine, Store};
-use crate::{DataDir, Writes, types::Types};
+use crate::{
+    DataDir, Writes,
+    types::{Types, seeded},
+};
 
 struct Fresh(Writes);
 
@@ -26,10 +29,10 @@ impl StoreBuilder<Types, Store, Machine> for Fresh {
 
 #[tokio::test]
 async fn the_suite_passes_with_a_thread() {
-    Suite::test_all(Fresh(Writes::Thread)).await.unwrap();
+    seeded(1, Suite::test_all(Fresh(Writes::Thread))).await.unwrap();
 }
 
 #[tokio::test]
 async fn the_suite_passes_inline() {
-    Suite::test_all(Fresh(Writes::Inline)).await.unwrap();
+    seeded(1, Suite::test_all(Fresh(Writes::Inline))).await.unwrap();
 }

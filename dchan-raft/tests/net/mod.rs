@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use dchan_core::{
     Addr, Ask, Boot, Call, Change, Context, ErrorKind, Identify, Links, Me, Membership,
     MembershipError, Namespace, NodeId, PeerInfo, Question, ReceiverId, RequestError, Requests,
@@ -50,6 +51,15 @@ impl Net {
     /// Lets every answer take that long.
     pub fn slow(&self, round_trip: Duration) {
         self.state.lock().unwrap().round_trip = round_trip;
+    }
+
+    /// Asks a node something that no node would ask. `None` if there is no answer.
+    pub async fn nonsense(&self, node: &Node, body: Vec<u8>) -> Option<Bytes> {
+        let (reply, answered) = oneshot::channel();
+        let asking = self.state.lock().unwrap().nodes[&node.addr].questions.clone();
+        let question = Question { from: NodeId(666), body: body.into(), reply };
+        asking.send(question).await.unwrap();
+        answered.await.ok()
     }
 
     pub fn heal(&self) {

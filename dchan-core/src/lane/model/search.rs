@@ -72,7 +72,6 @@ fn most(states: usize) -> usize {
     states * times.unwrap_or(1)
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are a result of the test")]
 fn holds(name: &str, rules: &Rules, states: usize) {
     let begin = Instant::now();
     let found = search(rules, most(states));

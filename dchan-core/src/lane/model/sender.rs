@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     super::{Homeless, HomelessBody, LaneFault, Ledger, Outbound, ReceiptCell},
-    Epoch, Kind, Mutation, Rules, Step, World,
+    Epoch, Kind, Mutation, Rules, World,
 };
 use crate::{
     Boot, FrameBatch, LaneId, Namespace, ReceiverId,
@@ -387,21 +387,6 @@ impl Lane {
         };
         for frame in [LaneFrame::Attach(attach), LaneFrame::Fin] {
             link.push_frame(lane, frame.encode_plain().unwrap());
-        }
-    }
-}
-
-/// What `steps` leaves out, for random walks: permits, and writers with little room.
-pub(super) fn permit_steps(world: &World, steps: &mut Vec<Step>) {
-    for (s, sender) in world.senders.iter().enumerate().filter(|(_, sender)| sender.alive) {
-        for (&lane, state) in &sender.lanes {
-            if state.out.credit() > 0 && state.permits.len() < 3 {
-                steps.push(Step::Reserve { s, lane });
-            }
-            if !state.permits.is_empty() {
-                steps.push(Step::Spend { s, lane });
-                steps.push(Step::DropPermit { s, lane });
-            }
         }
     }
 }

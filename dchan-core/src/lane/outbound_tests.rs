@@ -1,0 +1,373 @@
+use super::*;
+use crate::{
+    Boot, FrameBatch,
+    lane::RecordWriter,
+    wire::{Attach, CHUNK, LaneFrame, Want},
+};
+
+#[path = "outbound_ending_tests.rs"]
+mod ending;
+
+const MAX: u64 = 16 << 20;
+
+fn lane() -> Outbound {
+    let receiver = ReceiverId { boot: Boot(7), counter: 1 };
+    Outbound::new(LaneId(16), Namespace::new("orders").unwrap(), receiver)
+}
+
+fn credit(taken: u64, messages: u64, bytes: u64) -> wire::Credit {
+    wire::Credit {
+        lane: LaneId(16),
+        taken,
+        limit_messages: messages,
+        limit_bytes: bytes,
+        skipped: Vec::new(),
+    }
+}
+
+fn polled(lane: &mut Outbound, epoch: Epoch) -> Vec<LaneFrame> {
+    let mut batch = FrameBatch::new();
+    lane.poll(epoch, &mut batch, usize::MAX);
+    std::iter::from_fn(|| batch.pop())
+        .map(|frame| LaneFrame::decode(frame.payload).unwrap())
+        .collect()
+}
+
+/// A lane in connection 1 with so much credit.
+fn attached(messages: u64, bytes: u64) -> Outbound {
+    let mut lane = lane();
+    resume(&mut lane, 1, 0, credit(0, messages, bytes)).unwrap();
+    lane
+}
+
+fn resume(
+    lane: &mut Outbound,
+    epoch: Epoch,
+    next_frame: u64,
+    credit: wire::Credit,
+) -> Result<(), LaneFault> {
+    assert!(matches!(polled(lane, epoch)[..], [LaneFrame::Attach(_)]));
+    lane.on_resumed(epoch, &wire::Resumed { next_frame, credit })
+}
+
+fn send(lane: &mut Outbound, body: &[u8]) {
+    send_as(lane, body, Flags::default(), None);
+}
+
+fn send_as(lane: &mut Outbound, body: &[u8], flags: Flags, receipt: Option<Arc<ReceiptCell>>) {
+    lane.accept(flags, receipt, MAX, |writer| {
+        writer.write(body);
+        Ok(())
+    })
+    .unwrap();
+    assert!(lane.ledger().balances());
+}
+
+fn tracked(lane: &mut Outbound, body: &[u8]) -> Arc<ReceiptCell> {
+    let cell = Arc::<ReceiptCell>::default();
+    send_as(lane, body, Flags::default(), Some(cell.clone()));
+    cell
+}
+
+fn bodies(homeless: &[Homeless]) -> Vec<Vec<u8>> {
+    homeless
+        .iter()
+        .map(|message| match &message.body {
+            HomelessBody::Encoded(pieces) => pieces.concat(),
+            HomelessBody::Value(_) => panic!("a value"),
+        })
+        .collect()
+}
+
+fn account(lane: &Outbound) -> [u64; 5] {
+    let Ledger { accepted, taken, unknown, dropped, in_flight, .. } = lane.ledger();
+    [accepted, taken, unknown, dropped.decode, in_flight]
+}
+
+#[test]
+fn a_lane_introduces_itself_once_in_each_connection() {
+    let mut lane = lane();
+    assert!(lane.has_business(1) && lane.credit() == 0);
+    let frames = polled(&mut lane, 1);
+    let [LaneFrame::Attach(attach)] = &frames[..] else { panic!("{frames:?}") };
+    assert!(attach.fresh && attach.wanting && attach.taken == 0);
+    assert!(!lane.has_business(1) && polled(&mut lane, 1).is_empty());
+    lane.on_resumed(1, &wire::Resumed { next_frame: 0, credit: credit(0, 5, 100) }).unwrap();
+    assert_eq!(lane.credit(), 5);
+    send(&mut lane, b"a");
+    assert_eq!(polled(&mut lane, 1).len(), 1);
+    lane.on_credit(1, &credit(1, 5, 100)).unwrap();
+    let frames = polled(&mut lane, 2);
+    let [LaneFrame::Attach(attach)] = &frames[..] else { panic!("{frames:?}") };
+    assert!(!attach.fresh && attach.taken == 1);
+    assert!(!lane.has_business(1) && polled(&mut lane, 1).is_empty(), "no way back");
+    lane.cut();
+    assert!(!lane.has_business(2) && polled(&mut lane, 2).is_empty(), "not even after a cut");
+    assert!(lane.has_business(3));
+}
+
+#[test]
+fn credit_and_answers_of_another_connection_do_not_count() {
+    let mut lane = attached(1, 100);
+    assert_eq!(polled(&mut lane, 2).len(), 1);
+    lane.on_credit(1, &credit(0, 9, 900)).unwrap();
+    lane.on_resumed(1, &wire::Resumed { next_frame: 0, credit: credit(0, 9, 900) }).unwrap();
+    assert!(!lane.on_reclaim(1));
+    assert_eq!(lane.credit(), 0);
+    lane.on_resumed(2, &wire::Resumed { next_frame: 0, credit: credit(0, 3, 300) }).unwrap();
+    lane.on_resumed(2, &wire::Resumed { next_frame: 0, credit: credit(0, 9, 900) }).unwrap();
+    assert_eq!(lane.credit(), 3, "the first answer counts");
+    lane.on_credit(2, &credit(0, 2, 200)).unwrap();
+    assert_eq!(lane.credit(), 3, "a limit never falls");
+    lane.on_credit(1, &credit(0, 9, 900)).unwrap();
+    assert!(!lane.on_reclaim(1), "late");
+    assert_eq!(lane.credit(), 3);
+    send(&mut lane, b"a");
+    assert!(!lane.has_business(1) && lane.has_business(2));
+}
+
+#[test]
+fn messages_settle_inside_a_segment() {
+    let mut lane = attached(9, 100);
+    let cells: Vec<_> = (0..5).map(|n| tracked(&mut lane, &[n])).collect();
+    assert_eq!(polled(&mut lane, 1).len(), 1);
+    let skipping = wire::Credit { skipped: vec![1], ..credit(3, 9, 100) };
+    lane.on_credit(1, &skipping).unwrap();
+    assert_eq!(account(&lane), [5, 2, 0, 1, 2]);
+    let outcomes: Vec<_> = cells.iter().map(|cell| cell.outcome()).collect();
+    let (taken, bad) = (Some(Outcome::Taken), Some(Outcome::Undecodable));
+    assert_eq!(outcomes, [taken, bad, taken, None, None]);
+    lane.on_credit(1, &credit(2, 9, 100)).unwrap();
+    assert_eq!(account(&lane), [5, 2, 0, 1, 2], "old news");
+    let found = lane.on_credit(1, &credit(6, 9, 100));
+    assert_eq!(found, Err(LaneFault::Taken { expected: 5, found: 6 }));
+
+    let back = lane.on_closed(4, &[1]).unwrap();
+    assert_eq!(bodies(&back), [[4]]);
+    assert!(back[0].flags.has(Flags::REROUTED.with(Flags::TRACKED)));
+    assert!(Arc::ptr_eq(back[0].receipt.as_ref().unwrap(), &cells[4]));
+    assert_eq!((cells[3].outcome(), cells[4].outcome()), (taken, None));
+    assert_eq!(account(&lane), [5, 3, 0, 1, 0]);
+    assert!(lane.ledger().rerouted == 1 && !lane.is_open() && !lane.has_business(2));
+    assert!(lane.die().is_empty() && lane.on_closed(5, &[]).unwrap().is_empty(), "late");
+    assert_eq!(account(&lane), [5, 3, 0, 1, 0]);
+}
+
+#[test]
+fn frames_that_did_not_arrive_go_again() {
+    let mut lane = attached(9, 100);
+    for body in [b"a", b"b", b"c"] {
+        send(&mut lane, body);
+        assert_eq!(polled(&mut lane, 1).len(), 1);
+    }
+    resume(&mut lane, 2, 1, credit(1, 2, 100)).unwrap();
+    let frames = polled(&mut lane, 2);
+    let [LaneFrame::Data(header, records)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((header.frame_no, header.first_seq, header.count, header.settled), (1, 1, 1, 1));
+    assert_eq!(records.clone().next().unwrap().body, &b"b"[..]);
+    assert!(!lane.has_business(2), "the other waits for credit");
+    lane.on_credit(2, &credit(1, 3, 100)).unwrap();
+    assert!(lane.has_business(2) && polled(&mut lane, 2).len() == 1);
+    assert_eq!(account(&lane), [3, 1, 0, 0, 2]);
+}
+
+#[test]
+fn a_resume_that_cannot_be_is_a_fault() {
+    let mut lane = attached(9, 100);
+    for body in [b"a", b"b"] {
+        send(&mut lane, body);
+        polled(&mut lane, 1);
+    }
+    lane.on_credit(1, &credit(1, 9, 100)).unwrap();
+    for (next_frame, fault) in [(0, true), (1, false), (2, false), (3, true)] {
+        let mut lane = lane.clone();
+        let found = resume(&mut lane, 2, next_frame, credit(1, 9, 100));
+        assert_eq!(found.is_err(), fault, "at {next_frame}: {found:?}");
+    }
+    let mut lane = attached(9, 100);
+    (0..2).for_each(|_| send(&mut lane, b"a"));
+    polled(&mut lane, 1);
+    lane.on_credit(1, &credit(1, 9, 100)).unwrap();
+    let found = resume(&mut lane, 2, 0, credit(0, 9, 100));
+    let expected = LaneFault::Resume { expected: (1, 1), found: 0 };
+    assert_eq!(found, Err(expected), "it is settled in part");
+}
+
+#[test]
+fn permits_hold_credit_within_their_connection() {
+    let mut lane = attached(3, 100);
+    let permit = lane.reserve();
+    let other = lane.reserve();
+    assert_eq!(lane.credit(), 1);
+    lane.unreserve(permit);
+    assert_eq!(lane.credit(), 2);
+    resume(&mut lane, 2, 0, credit(0, 3, 100)).unwrap();
+    let new = lane.reserve();
+    lane.unreserve(other);
+    assert_eq!(lane.credit(), 2, "a permit of the old connection frees nothing in the new one");
+    lane.unreserve(new);
+    lane.unreserve(new);
+    assert_eq!(lane.credit(), 3);
+}
+
+#[test]
+fn credit_that_permits_hold_goes_back_with_the_last_one() {
+    let mut lane = attached(5, 100);
+    let (first, second) = (lane.reserve(), lane.reserve());
+    assert!(lane.on_reclaim(1));
+    let frames = polled(&mut lane, 1);
+    let [LaneFrame::Want(want)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((want.returned_messages, want.returned_bytes, want.wanting), (3, 0, false));
+    assert!(!lane.unreserve(first) && !lane.has_business(1));
+    assert!(lane.unreserve(second) && lane.has_business(1));
+    // The last permit is used, so that only what it leaves goes back.
+    send(&mut lane, b"abc");
+    let frames = polled(&mut lane, 1);
+    let [LaneFrame::Data(..), LaneFrame::Want(want)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((want.returned_messages, want.returned_bytes), (4, 97));
+    assert!(lane.credit() == 0 && !lane.has_business(1));
+}
+
+#[test]
+fn credit_is_asked_for_and_given_back() {
+    let mut lane = attached(5, 100);
+    send(&mut lane, b"abc");
+    assert!(!lane.ask(), "it wants already");
+    assert!(lane.on_reclaim(1));
+    let frames = polled(&mut lane, 1);
+    let [LaneFrame::Data(..), LaneFrame::Want(want)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((want.returned_messages, want.returned_bytes, want.wanting), (4, 97, true));
+    assert!(lane.on_reclaim(1), "nothing was sent since");
+    assert!(matches!(polled(&mut lane, 1)[..], [LaneFrame::Want(Want { wanting: false, .. })]));
+    assert!(lane.ask() && lane.has_business(1));
+    assert!(matches!(polled(&mut lane, 1)[..], [LaneFrame::Want(Want { wanting: true, .. })]));
+    lane.on_credit(1, &credit(1, 7, 300)).unwrap();
+    assert_eq!(lane.credit(), 2, "7, less 4 that went back, less 1 that was sent");
+}
+
+#[test]
+fn a_message_without_credit_asks_for_some() {
+    let mut lane = attached(1, 100);
+    lane.on_reclaim(1);
+    polled(&mut lane, 1);
+    send(&mut lane, b"a permit of long ago");
+    assert!(lane.has_business(1));
+    assert!(matches!(polled(&mut lane, 1)[..], [LaneFrame::Want(Want { wanting: true, .. })]));
+    lane.on_credit(1, &credit(0, 2, 200)).unwrap();
+    assert_eq!(polled(&mut lane, 1).len(), 1);
+}
+
+#[test]
+fn a_small_message_may_pass_the_limit_in_bytes_by_a_chunk() {
+    let mut lane = attached(5, 10);
+    send(&mut lane, &[1; 9]);
+    assert_eq!(lane.credit(), 4);
+    send(&mut lane, &vec![2; CHUNK]);
+    assert_eq!(lane.credit(), 0, "the limit is passed");
+    let frames = polled(&mut lane, 1);
+    assert_eq!(frames.len(), 1);
+    send(&mut lane, &[3; 2]);
+    assert!(polled(&mut lane, 1).is_empty() && !lane.has_business(1));
+    lane.on_credit(1, &credit(0, 5, 11)).unwrap();
+    assert_eq!(polled(&mut lane, 1).len(), 1);
+}
+
+#[test]
+fn a_batch_with_little_room_says_that_there_is_more() {
+    let mut lane = attached(9, 1 << 20);
+    (0..3).for_each(|_| send(&mut lane, &vec![1; CHUNK]));
+    let mut batch = FrameBatch::new();
+    assert!(lane.poll(1, &mut batch, 1) && lane.has_business(1));
+    assert_eq!(batch.len(), 1);
+    assert!(lane.poll(1, &mut batch, usize::MAX) == lane.has_business(1));
+    assert!(!lane.has_business(1));
+    assert_eq!(batch.len(), 3);
+}
+
+#[test]
+fn a_large_message_waits_until_all_of_it_is_granted() {
+    let len = 2 * CHUNK as u64 + 10;
+    let mut lane = attached(5, 100);
+    send(&mut lane, b"small");
+    send(&mut lane, &vec![1; len as usize]);
+    let frames = polled(&mut lane, 1);
+    let [LaneFrame::Data(..), LaneFrame::Want(want)] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((want.need_bytes, want.wanting), (5 + len, true));
+    lane.on_credit(1, &credit(0, 5, 5 + len - 1)).unwrap();
+    assert!(polled(&mut lane, 1).is_empty(), "not asked twice");
+    lane.on_credit(1, &credit(0, 5, 5 + len)).unwrap();
+    let frames = polled(&mut lane, 1);
+    assert_eq!(frames.len(), 3);
+    for (at, frame) in frames.iter().enumerate() {
+        let LaneFrame::Chunk(header, chunk) = frame else { panic!("{frame:?}") };
+        assert_eq!((header.frame_no, header.first_seq), (1 + at as u64, 1));
+        assert_eq!((chunk.first, chunk.last, chunk.total), (at == 0, at == 2, len));
+    }
+    // It is resumed after its first part, and has to be granted anew.
+    resume(&mut lane, 2, 2, credit(1, 5, 5 + CHUNK as u64)).unwrap();
+    let frames = polled(&mut lane, 2);
+    assert!(
+        matches!(frames[..], [LaneFrame::Want(Want { need_bytes, .. })] if need_bytes == 5 + len)
+    );
+    lane.on_credit(2, &credit(1, 5, 5 + len)).unwrap();
+    assert_eq!(polled(&mut lane, 2).len(), 2);
+    lane.on_credit(2, &credit(2, 5, 5 + len)).unwrap();
+    assert_eq!(account(&lane), [2, 2, 0, 0, 0]);
+}
+
+#[test]
+fn a_lane_that_has_to_send_again_wants_credit() {
+    let mut lane = attached(2, 100);
+    send(&mut lane, b"a");
+    (0..2).for_each(|_| assert!(lane.on_reclaim(1) && !polled(&mut lane, 1).is_empty()));
+    assert!(!lane.intent.wanting);
+    assert!(matches!(polled(&mut lane, 2)[..], [LaneFrame::Attach(Attach { wanting: true, .. })]));
+}
+
+#[test]
+fn an_idle_lane_stays_away_from_a_new_connection() {
+    let mut lane = attached(2, 100);
+    lane.on_reclaim(1);
+    polled(&mut lane, 1);
+    lane.cut();
+    assert!(!lane.has_business(2));
+    assert!(lane.ask() && lane.has_business(2));
+    assert!(matches!(polled(&mut lane, 2)[..], [LaneFrame::Attach(Attach { wanting: true, .. })]));
+}
+
+struct Text(&'static str);
+
+impl Parcel for Text {
+    fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()> {
+        writer.write(self.0.as_bytes());
+        if self.0.is_empty() { Err(postcard::Error::SerdeSerCustom) } else { Ok(()) }
+    }
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+    fn into_queue(self: Box<Self>, _: Flags, _: Option<Arc<ReceiptCell>>) -> Box<dyn AnyQueue> {
+        unreachable!("there is no receiver in this process")
+    }
+}
+
+#[test]
+fn a_value_is_adopted_or_given_back() {
+    let mut lane = attached(2, 100);
+    let value = |text| Homeless {
+        flags: Flags::REROUTED,
+        body: HomelessBody::Value(Box::new(Text(text))),
+        receipt: Some(Arc::default()),
+    };
+    assert!(lane.adopt(value("a"), MAX).is_ok());
+    let back = lane.adopt(value(""), MAX).unwrap_err();
+    assert!(back.receipt.is_some());
+    let HomelessBody::Value(parcel) = back.body else { panic!("a value") };
+    let again = Homeless { flags: back.flags, body: HomelessBody::Value(parcel), receipt: None };
+    assert!(lane.adopt(again, MAX).is_err());
+    assert!(lane.adopt(value("too large"), 3).is_err());
+    assert_eq!(lane.ledger().in_flight, 1);
+    let frames = polled(&mut lane, 1);
+    let [LaneFrame::Data(_, records)] = &frames[..] else { panic!("{frames:?}") };
+    let flags: Vec<_> = records.clone().map(|record| record.flags).collect();
+    assert_eq!(flags, [Flags::REROUTED.with(Flags::TRACKED)]);
+}

@@ -1,0 +1,200 @@
+//! Clusters in one process, over any network, with an oracle that knows what each receiver really got.
+
+mod net;
+mod oracle;
+mod proxy;
+mod steps;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use dchan_core::{
+    Config, Faults, Incarnation, Membership, Node, NodeId, NodeOptions, StaticMembership, Transport,
+};
+use tokio::time::{Instant, sleep};
+
+use net::{Net, Place};
+
+pub use net::Kind;
+pub use oracle::{Entry, Log, Message, Oracle, message};
+pub use steps::{Steps, after_polls};
+
+/// How long a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The nodes of one test, and the network between them.
+#[derive(Debug)]
+pub struct Cluster {
+    /// What it runs over.
+    pub kind: Kind,
+    /// Where all chance comes from. It is printed if the test fails.
+    pub seed: u64,
+    /// The list, unless nodes have a membership of their own.
+    pub list: Arc<StaticMembership>,
+    net: Net,
+}
+
+/// A place that a node can be started at.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    /// Its number: for the faults of a [`Cluster`].
+    pub index: usize,
+    place: Arc<Place>,
+}
+
+impl Spot {
+    /// Where others reach the node.
+    pub fn addr(&self) -> &dchan_core::Addr {
+        &self.place.addr
+    }
+}
+
+impl Cluster {
+    /// A cluster without nodes. `real`: the transport, unless it is the network in memory.
+    pub fn new(kind: Kind, real: Arc<dyn Transport>) -> Self {
+        let seed = std::env::var("DCHAN_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        Self { kind, seed, list: StaticMembership::new(), net: Net::new(kind, real, seed) }
+    }
+
+    /// A place for a node.
+    pub async fn spot(&self) -> Spot {
+        let (index, place) = self.net.add().await;
+        Spot { index, place }
+    }
+
+    /// Starts a node with the list that all share.
+    pub async fn node(&self) -> Node {
+        self.node_with(|_| {}).await
+    }
+
+    /// Starts a node with other settings.
+    pub async fn node_with(&self, set: impl FnOnce(&mut Config)) -> Node {
+        let spot = self.spot().await;
+        let id = (NodeId(spot.index as u64 + 1), Incarnation(1));
+        self.start(&spot, id, self.list.member(), set).await.expect("the node starts")
+    }
+
+    /// Starts a node at a place, with any membership.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Node::start`].
+    pub async fn start(
+        &self,
+        spot: &Spot,
+        (id, incarnation): (NodeId, Incarnation),
+        membership: Arc<dyn Membership>,
+        set: impl FnOnce(&mut Config),
+    ) -> Result<Node, dchan_core::StartError> {
+        let mut options = NodeOptions::new(spot.place.listen.clone());
+        options.advertise = Some(spot.place.addr.clone());
+        (options.id, options.incarnation) = (id, incarnation);
+        options.config.seed = self.seed.wrapping_add(id.0);
+        set(&mut options.config);
+        Node::start(options, spot.place.transport.clone(), membership).await
+    }
+
+    /// Cuts the connections between two nodes.
+    pub fn cut(&self, a: usize, b: usize) {
+        self.net.cut(a, b);
+    }
+
+    /// Breaks the connections between two nodes so that only one is told.
+    pub fn half_open(&self, told: usize, other: usize) {
+        self.net.half_open(told, other);
+    }
+
+    /// What one node sends to another vanishes.
+    pub fn black_hole(&self, from: usize, to: usize) {
+        self.net.black_hole(from, to);
+    }
+
+    /// Ends what was broken between two nodes.
+    pub fn heal(&self, a: usize, b: usize) {
+        self.net.heal(a, b);
+    }
+
+    /// How many connections there are between two nodes, if there are no others.
+    pub fn connections(&self, a: usize, b: usize) -> usize {
+        self.net.connections(a, b)
+    }
+
+    /// Lets the network in memory have delays and cuts by chance. Other networks have enough of their
+    /// own.
+    pub fn set_faults(&self, faults: Faults) {
+        self.net.memory().set_faults(faults);
+    }
+}
+
+/// Runs a test, and says which seed it had if it fails or hangs.
+pub async fn run<F: Future<Output = ()>>(cluster: Cluster, test: impl FnOnce(Arc<Cluster>) -> F) {
+    struct Blame(u64);
+    impl Drop for Blame {
+        #[allow(clippy::print_stderr, reason = "for whoever reads the test's output")]
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("repeat with DCHAN_SEED={}", self.0);
+            }
+        }
+    }
+    let _blame = Blame(cluster.seed);
+    // Paused time flies: a whole hour of it is a moment.
+    let limit = if cluster.kind == Kind::Memory { PATIENCE * 60 } else { PATIENCE * 2 };
+    tokio::time::timeout(limit, test(Arc::new(cluster))).await.expect("the test ends in time");
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, is: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Stops a node in good order: nothing goes astray, and no task is left.
+pub async fn stop(node: Node) {
+    let (id, last) = (node.id(), node.clone());
+    node.shutdown().await.unwrap_or_else(|error| panic!("node {id} stops: {error}"));
+    assert_eq!(last.tasks(), 0, "tasks of node {id} are left");
+}
+
+/// Makes each of the functions a test over each transport.
+#[macro_export]
+macro_rules! cluster_tests {
+    ($($name:ident),* $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $name() {
+                    use ::std::sync::Arc;
+                    use $crate::cluster::{Cluster, Kind, run};
+                    let cluster = Cluster::new(Kind::Memory, Arc::new($crate::tcp::TcpTransport));
+                    run(cluster, super::$name).await;
+                }
+            )*
+        }
+        mod tcp {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    use ::std::sync::Arc;
+                    use $crate::cluster::{Cluster, Kind, run};
+                    let cluster = Cluster::new(Kind::Tcp, Arc::new($crate::tcp::TcpTransport));
+                    run(cluster, super::$name).await;
+                }
+            )*
+        }
+        mod grpc {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    use ::std::sync::Arc;
+                    use $crate::cluster::{Cluster, Kind, run};
+                    let real = Arc::new(::dchan_transport_grpc::GrpcTransport::new());
+                    run(Cluster::new(Kind::Grpc, real), super::$name).await;
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,176 @@
+//! Two-sided accounts: what receivers really returned, against what senders say became of it.
+
+use std::{collections::HashMap, collections::HashSet, sync::Arc};
+
+use bytes::Bytes;
+use dchan_core::{Delivery, Ledger, Node, Receiver, RecvError, Sender};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use super::until;
+
+/// A message of a test: which sender handle it is of, its number there, and padding.
+pub type Message = (u32, u64, Bytes);
+
+/// A message with so many bytes of padding.
+pub fn message(handle: u32, number: u64, len: usize) -> Message {
+    (handle, number, Bytes::from(vec![number as u8; len]))
+}
+
+/// A message as `recv` returned it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The sender handle.
+    pub handle: u32,
+    /// Its number there.
+    pub number: u64,
+    /// The flags of its delivery.
+    pub rerouted: bool,
+    /// The flags of its delivery.
+    pub redelivered: bool,
+}
+
+impl Entry {
+    /// What is to be noted of a delivery.
+    pub fn of(delivery: &Delivery<Message>) -> Self {
+        let Delivery { value: (handle, number, padding), rerouted, redelivered, .. } = delivery;
+        let mut ends = padding.first().into_iter().chain(padding.last());
+        assert!(ends.all(|byte| *byte == *number as u8), "the padding is as it was");
+        let (rerouted, redelivered) = (*rerouted, *redelivered);
+        Self { handle: *handle, number: *number, rerouted, redelivered }
+    }
+}
+
+/// What one receiver returned, in order.
+pub type Log = Arc<Mutex<Vec<Entry>>>;
+
+/// Knows what was accepted and what was received.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    logs: Mutex<Vec<Log>>,
+    accepted: Arc<Mutex<HashMap<u32, u64>>>,
+}
+
+impl Oracle {
+    /// One that knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A log for one more receiver.
+    pub fn log(&self) -> Log {
+        let log = Log::default();
+        self.logs.lock().push(log.clone());
+        log
+    }
+
+    /// Receives in the background until the receiver is closed, or its node has stopped. Aborted, it
+    /// drops the receiver.
+    pub fn receive(&self, mut receiver: Receiver<Message>) -> JoinHandle<Receiver<Message>> {
+        let log = self.log();
+        tokio::spawn(async move {
+            loop {
+                match receiver.recv_delivery().await {
+                    Ok(Some(delivery)) => log.lock().push(Entry::of(&delivery)),
+                    Ok(None) | Err(RecvError::NodeStopped) => return receiver,
+                    Err(error) => panic!("a receiver got {error}"),
+                }
+            }
+        })
+    }
+
+    /// Receives just so many messages.
+    pub async fn take(&self, receiver: &mut Receiver<Message>, count: u64) -> Log {
+        let log = self.log();
+        for _ in 0..count {
+            let delivery = receiver.recv_delivery().await.expect("a message");
+            log.lock().push(Entry::of(&delivery.expect("a message")));
+        }
+        log
+    }
+
+    /// Sends the messages with these numbers in the background.
+    pub fn send(
+        &self,
+        sender: &Sender<Message>,
+        handle: u32,
+        numbers: std::ops::Range<u64>,
+        len: impl Fn(u64) -> usize + Send + 'static,
+    ) -> JoinHandle<()> {
+        let (sender, accepted) = (sender.clone(), self.accepted.clone());
+        tokio::spawn(async move {
+            for number in numbers {
+                let sent = sender.send(message(handle, number, len(number))).await;
+                if sent.is_err() {
+                    return;
+                }
+                accepted.lock().insert(handle, number + 1);
+            }
+        })
+    }
+
+    /// A message was accepted by other means.
+    pub fn note_accepted(&self, handle: u32, number: u64) {
+        self.accepted.lock().insert(handle, number + 1);
+    }
+
+    /// How many messages were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.lock().values().sum()
+    }
+
+    /// How many messages were received.
+    pub fn received(&self) -> u64 {
+        self.logs.lock().iter().map(|log| log.lock().len() as u64).sum()
+    }
+
+    /// Everything that was received, receiver by receiver.
+    pub fn logs(&self) -> Vec<Vec<Entry>> {
+        self.logs.lock().iter().map(|log| log.lock().clone()).collect()
+    }
+
+    /// Waits until every message is received, taken, and accounted for: nothing is lost, repeated, out
+    /// of order, unknown or dropped.
+    pub async fn settle(&self, node: &Node, namespace: &str) {
+        until("all is in", || self.received() >= self.accepted()).await;
+        until("all is settled", || node.ledger(namespace).in_flight == 0).await;
+        let ledger = node.ledger(namespace);
+        assert_eq!((ledger.unknown, ledger.dropped.total()), (0, 0), "{ledger}");
+        assert_eq!(ledger.accepted, self.accepted(), "{ledger}");
+        assert_eq!(self.received(), self.accepted(), "{ledger}");
+        self.check(&[ledger]);
+    }
+
+    /// Checks what must hold at any time when nobody sends: the two sides agree, nothing is repeated,
+    /// and what one handle sent to one receiver is in order. `ledgers`: of all nodes that sent.
+    pub fn check(&self, ledgers: &[Ledger]) {
+        let mut sum = Ledger::default();
+        for ledger in ledgers {
+            assert!(ledger.balances(), "{ledger}");
+            sum += *ledger;
+        }
+        let logs = self.logs();
+        let accepted = self.accepted.lock().clone();
+        let mut seen = HashSet::new();
+        let mut received = 0;
+        for log in &logs {
+            let mut last: HashMap<u32, u64> = HashMap::new();
+            for entry in log {
+                let Entry { handle, number, rerouted, redelivered } = *entry;
+                let sent = accepted.get(&handle).copied().unwrap_or_default();
+                assert!(number <= sent, "{entry:?} was never accepted");
+                let new = seen.insert((handle, number));
+                assert!(new || redelivered, "{entry:?} was repeated");
+                received += u64::from(new);
+                if rerouted || redelivered {
+                    continue;
+                }
+                let before = last.insert(handle, number);
+                assert!(before.is_none_or(|before| before < number), "{entry:?} after {before:?}");
+            }
+        }
+        let most = sum.taken + sum.unknown + sum.in_flight;
+        assert!(sum.taken <= received, "{sum}, but {received} were received");
+        assert!(received <= most, "{sum}, but {received} were received");
+    }
+}
