@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-const ORDERS: u64 = 100_000;
+const ORDERS: u64 = 300_000;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
@@ -46,7 +46,7 @@ async fn main() -> Result<(), Error> {
     });
 
     // The depot closes in the midst of it. What it has not taken goes to the store.
-    while tx.ledger().taken < ORDERS / 2 {
+    while tx.ledger().taken < ORDERS / 4 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     depot.shutdown().await?;

@@ -33,7 +33,7 @@ pub struct Builder {
     tags: Vec<(String, String)>,
     config: Config,
     #[cfg(feature = "raft")]
-    tune: Tune,
+    raft: dchan_raft::RaftConfig,
     seams: Seams,
 }
 
@@ -42,18 +42,6 @@ pub struct Builder {
 struct Seams {
     transport: Option<Arc<dyn Transport>>,
     membership: Option<Arc<dyn Membership>>,
-}
-
-/// A change to the settings of Raft, made when they are known.
-#[cfg(feature = "raft")]
-#[derive(Default)]
-struct Tune(Vec<Box<dyn FnOnce(&mut dchan_raft::RaftConfig) + Send>>);
-
-#[cfg(feature = "raft")]
-impl std::fmt::Debug for Tune {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} changes", self.0.len())
-    }
 }
 
 /// The addresses of a node, checked.
@@ -75,7 +63,7 @@ impl Builder {
             tags: Vec::new(),
             config: Config::default(),
             #[cfg(feature = "raft")]
-            tune: Tune::default(),
+            raft: dchan_raft::RaftConfig::new("", []),
             seams: Seams::default(),
         }
     }
@@ -136,13 +124,11 @@ impl Builder {
         self
     }
 
-    /// Changes the limits and times of Raft.
+    /// Changes the limits and times of Raft. The cluster's name and founders are set by
+    /// [`cluster`](Self::cluster) and [`peers`](Self::peers).
     #[cfg(feature = "raft")]
-    pub fn raft(
-        mut self,
-        change: impl FnOnce(&mut dchan_raft::RaftConfig) + Send + 'static,
-    ) -> Self {
-        self.tune.0.push(Box::new(change));
+    pub fn raft(mut self, change: impl FnOnce(&mut dchan_raft::RaftConfig)) -> Self {
+        change(&mut self.raft);
         self
     }
 
@@ -234,14 +220,15 @@ impl Builder {
 
     #[cfg(feature = "raft")]
     fn raft_membership(&mut self, me: &Addr, peers: Vec<Addr>) -> Result<Member, StartError> {
-        use dchan_raft::{DataDir, RaftConfig, RaftMembership};
+        use dchan_raft::{DataDir, RaftMembership};
 
         let mut founders = peers;
         if !self.joins {
             founders.push(me.clone());
         }
-        let mut config = RaftConfig::new(&self.config.cluster_name, founders);
-        std::mem::take(&mut self.tune.0).into_iter().for_each(|change| change(&mut config));
+        let mut config = self.raft.clone();
+        config.cluster.clone_from(&self.config.cluster_name);
+        config.founders = founders;
         let dir = match &self.data_dir {
             Some(path) => DataDir::open(path)?,
             None => DataDir::temporary()?,
@@ -278,4 +265,37 @@ fn parse(field: &'static str, text: &str) -> Result<Addr, StartError> {
 /// Whether it stands for all addresses of the machine.
 fn is_wildcard(addr: &Addr) -> bool {
     addr.host().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(builder: Builder) -> String {
+        builder.addrs().err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_its_value_and_range() {
+        let builder = || Builder::new("127.0.0.1:0".into());
+        let said = refused(Builder::new("7001".into()));
+        assert_eq!(
+            said,
+            "listen: \"7001\" is not an address: expected host:port, but there is no colon"
+        );
+        let said = refused(Builder::new("0.0.0.0:1".into()));
+        assert!(said.starts_with("advertise is missing"), "{said}");
+        let said = refused(builder().advertise("127.0.0.1:0"));
+        assert_eq!(said, "advertise is 127.0.0.1:0: expected an address that others can reach");
+        let said = refused(builder().peers(["127.0.0.1:0"]));
+        assert_eq!(said, "peers is 127.0.0.1:0: expected ports from 1 to 65535");
+        assert_eq!(refused(builder().join()), "peers is empty: expected the founders to join");
+    }
+
+    #[test]
+    fn plain_text_is_for_loopback() {
+        let listen: Addr = "192.0.2.1:1".parse().unwrap();
+        let refused = Builder::new(listen.to_string()).take_transport(&listen);
+        assert!(matches!(refused, Err(StartError::PlainText { .. })));
+    }
 }
