@@ -8,7 +8,7 @@ use crate::{
     NodeId,
     inbox::{Batch, Body},
     lane::{AnyQueue, Message, ReceiptCell},
-    router::Values,
+    router::{LocalItem, Values},
     wire::{Flags, Record, Records},
 };
 
@@ -21,16 +21,18 @@ pub(super) struct Present<T> {
 
 enum Items<T> {
     Records(Records),
-    Single(Option<Single>),
+    Single(Single),
     /// A [`Values<T>`].
     Values(Box<dyn AnyQueue>, PhantomData<fn() -> T>),
     /// Values of another type, from a sender in this process, and the bytes of each.
     Alien(Box<dyn AnyQueue>, u64),
 }
 
+#[derive(Clone)]
 struct Single {
     record: Record,
     receipt: Option<Arc<ReceiptCell>>,
+    returned: bool,
 }
 
 /// A message as it comes out of a batch.
@@ -49,7 +51,7 @@ impl<T: Send + 'static> Present<T> {
             Body::Records(records) => Items::Records(records),
             Body::Single { flags, pieces, receipt } => {
                 let record = Record { flags, body: Message::join(pieces) };
-                Items::Single(Some(Single { record, receipt }))
+                Items::Single(Single { record, receipt, returned: false })
             }
             Body::Values(queue) if (&*queue as &dyn Any).is::<Values<T>>() => {
                 Items::Values(queue, PhantomData)
@@ -62,7 +64,7 @@ impl<T: Send + 'static> Present<T> {
     pub(super) fn is_empty(&self) -> bool {
         match &self.items {
             Items::Records(records) => records.0.is_empty(),
-            Items::Single(single) => single.is_none(),
+            Items::Single(single) => single.returned,
             Items::Values(queue, _) => {
                 values::<T>(&**queue).is_none_or(|values| values.0.is_empty())
             }
@@ -77,8 +79,10 @@ impl<T: DeserializeOwned + Send + 'static> Present<T> {
     pub(super) fn next(&mut self) -> Option<Item<T>> {
         match &mut self.items {
             Items::Records(records) => records.next().map(|record| decode(record, None)),
+            Items::Single(Single { returned: true, .. }) => None,
             Items::Single(single) => {
-                single.take().map(|single| decode(single.record, single.receipt))
+                single.returned = true;
+                Some(decode(single.record.clone(), single.receipt.clone()))
             }
             Items::Values(queue, _) => {
                 values_mut::<T>(&mut **queue)?.0.pop_front().map(|item| Item {
@@ -98,16 +102,29 @@ impl<T: DeserializeOwned + Send + 'static> Present<T> {
 }
 
 impl<T: Send + 'static> Present<T> {
+    /// The last messages that were taken out are back in. A sender in another process still has them.
+    pub(super) fn put_back(&mut self, messages: impl DoubleEndedIterator<Item = LocalItem<T>>) {
+        match &mut self.items {
+            Items::Single(single) => single.returned &= messages.count() == 0,
+            Items::Values(queue, _) => {
+                if let Some(Values(values)) = values_mut::<T>(&mut **queue) {
+                    messages.rev().for_each(|message| values.push_front(message));
+                }
+            }
+            Items::Records(_) | Items::Alien(..) => {}
+        }
+    }
+
     /// What is left, to be given back to its sender.
     pub(super) fn into_rest(self) -> Batch {
         let (slot, from) = (self.slot, self.from);
         let body = match self.items {
             Items::Records(records) => Body::Records(records),
-            Items::Single(Some(Single { record: Record { flags, body }, receipt })) => {
+            Items::Single(Single { returned: false, record: Record { flags, body }, receipt }) => {
                 Body::Single { flags, pieces: vec![body], receipt }
             }
             Items::Values(queue, _) | Items::Alien(queue, _) => Body::Values(queue),
-            Items::Single(None) => Body::Records(Records::default()),
+            Items::Single(_) => Body::Records(Records::default()),
         };
         Batch { slot, from, count: 0, bytes: 0, body }
     }

@@ -18,6 +18,7 @@ use crate::{
     inbox::{Inbox, Next, State},
     lane::{Amount, Outcome, ReceiptCell},
     node::Alive,
+    router::LocalItem,
     wire::Flags,
 };
 
@@ -38,8 +39,10 @@ pub struct Receiver<T: Send + 'static> {
     so_far: Amount,
     /// How many messages of `present` were returned: taken, or about to be.
     returned: u64,
-    /// A message that was returned and counts as taken with the next call.
-    open: Option<Open>,
+    /// Messages of `present` that were returned and count as taken with the next call, oldest first.
+    open: Vec<Open>,
+    /// A message of `present` that cannot be decoded and comes after the open ones.
+    broken: Option<Item<T>>,
 }
 
 /// How a receiver behaves.
@@ -51,7 +54,7 @@ pub(crate) struct Settings {
 /// What is needed to settle a message that was returned.
 struct Open {
     bytes: u64,
-    tracked: bool,
+    flags: Flags,
     receipt: Option<Arc<ReceiptCell>>,
 }
 
@@ -88,7 +91,8 @@ impl<T: Send + 'static> Receiver<T> {
             present: None,
             so_far: Amount::default(),
             returned: 0,
-            open: None,
+            open: Vec::new(),
+            broken: None,
         }
     }
 
@@ -121,6 +125,29 @@ impl<T: Send + 'static> Receiver<T> {
         self.alive.receiver_gone(&self.inbox).await;
     }
 
+    /// As [`hand_back`](Self::hand_back), with the last of the messages that the last call returned: the
+    /// application could not deal with them. The others of that call are taken.
+    ///
+    /// Only for receivers that [settle on next](crate::OpenReceiver::settle_on_next): otherwise what was
+    /// returned is taken already, and the `untaken` are dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`hand_back`](Self::hand_back).
+    pub async fn hand_back_with(mut self, untaken: Vec<T>) {
+        let taken = self.open.len().saturating_sub(untaken.len());
+        let opened = self.open.split_off(taken);
+        let messages = untaken
+            .into_iter()
+            .zip(opened)
+            .map(|(value, Open { flags, receipt, .. })| LocalItem { value, flags, receipt })
+            .collect::<Vec<_>>();
+        if let Some(present) = &mut self.present {
+            present.put_back(messages.into_iter());
+        }
+        self.hand_back().await;
+    }
+
     fn give_back(&mut self) {
         self.settle_open();
         self.inbox.sync(false);
@@ -129,20 +156,24 @@ impl<T: Send + 'static> Receiver<T> {
         self.alive.forget_receiver(&self.inbox);
     }
 
-    /// The message that was returned last is taken now, unless it is already.
+    /// What was returned last is taken now, unless it is already.
     fn settle_open(&mut self) {
-        if let Some(Open { bytes, tracked, receipt }) = self.open.take() {
-            self.taken(bytes, tracked, receipt);
+        if self.open.is_empty() {
+            return;
         }
-    }
-
-    #[inline]
-    fn taken(&mut self, bytes: u64, tracked: bool, receipt: Option<Arc<ReceiptCell>>) {
-        self.so_far += Amount::new(1, bytes);
+        let bytes = self.open.iter().map(|open| open.bytes).sum();
+        let tracked = self.open.iter().any(|open| open.flags.has(Flags::TRACKED));
+        self.so_far += Amount::new(self.open.len() as u64, bytes);
         self.inbox.advance(self.so_far);
-        if let Some(receipt) = receipt {
+        for receipt in self.open.drain(..).filter_map(|open| open.receipt) {
             receipt.settle(Outcome::Taken);
         }
+        self.tell(tracked);
+    }
+
+    /// Sees to it that senders hear what is taken. `tracked`: somebody waits for it.
+    #[inline]
+    fn tell(&self, tracked: bool) {
         if self.present.as_ref().is_none_or(Present::is_empty) {
             self.inbox.sync_end();
         } else if tracked {
@@ -178,8 +209,11 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         poll_fn(|cx| self.poll_delivery(cx)).await
     }
 
-    /// Waits for a message, then takes as many as are here, up to `limit`. Returns how many it added
-    /// to `buffer`: 0 if the receiver was closed and all messages are taken.
+    /// Waits for a message, then takes as many of its batch as are here, up to `limit`. Returns how many
+    /// it added to `buffer`: 0 if the receiver was closed and all messages are taken.
+    ///
+    /// With [`settle_on_next`](crate::OpenReceiver::settle_on_next) all of them count as taken with the
+    /// next call.
     ///
     /// # Errors
     ///
@@ -200,14 +234,29 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         let Some(first) = self.recv().await? else { return Ok(0) };
         buffer.push(first);
         let mut count = 1;
-        while count < limit && self.present.as_ref().is_some_and(|present| !present.is_empty()) {
-            match self.try_recv() {
-                Ok(value) => buffer.push(value),
-                Err(_) => break,
-            }
+        while count < limit
+            && let Some(value) = self.next_of_batch()
+        {
+            buffer.push(value);
             count += 1;
         }
         Ok(count)
+    }
+
+    /// The next message of the batch that the receiver is in, without settling those before it.
+    fn next_of_batch(&mut self) -> Option<T> {
+        let present = self.present.as_mut()?;
+        let (item, from) = (present.next()?, present.from);
+        if item.value.is_none() {
+            self.broken = Some(item);
+            return None;
+        }
+        self.returned += 1;
+        if !self.inbox.claim(self.returned) {
+            self.present = None;
+            return None;
+        }
+        self.deliver(item, from).ok().map(|delivery| delivery.value)
     }
 
     /// The next message, if it is here.
@@ -244,7 +293,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         self.settle_open();
         loop {
             if let Some(present) = &mut self.present
-                && let Some(item) = present.next()
+                && let Some(item) = self.broken.take().or_else(|| present.next())
             {
                 let from = present.from;
                 self.returned += 1;
@@ -265,7 +314,8 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
 
     /// Gets the next batch. `false`: there will be none.
     fn next_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RecvError>> {
-        (self.present, self.so_far, self.returned) = (None, Amount::default(), 0);
+        (self.present, self.broken) = (None, None);
+        (self.so_far, self.returned) = (Amount::default(), 0);
         // One unit of tokio's budget for a batch, not for each message: messages are too cheap.
         let coop = std::task::ready!(tokio::task::coop::poll_proceed(cx));
         let mut next = self.inbox.next();
@@ -297,11 +347,15 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
             }
             return Err(RecvError::Undecodable { from });
         };
-        let tracked = flags.has(Flags::TRACKED);
         if self.settings.settle_on_next {
-            self.open = Some(Open { bytes, tracked, receipt });
+            self.open.push(Open { bytes, flags, receipt });
         } else {
-            self.taken(bytes, tracked, receipt);
+            self.so_far += Amount::new(1, bytes);
+            self.inbox.advance(self.so_far);
+            if let Some(receipt) = receipt {
+                receipt.settle(Outcome::Taken);
+            }
+            self.tell(flags.has(Flags::TRACKED));
         }
         let (rerouted, redelivered) = (flags.has(Flags::REROUTED), flags.has(Flags::REDELIVERED));
         Ok(Delivery { value, from, rerouted, redelivered })
@@ -321,8 +375,8 @@ impl<T: DeserializeOwned + Send + 'static> Stream for Receiver<T> {
 
 impl<T: Send + 'static> Drop for Receiver<T> {
     fn drop(&mut self) {
-        // The message that was returned last counts as taken: the application had it, and another
-        // receiver must not get it too.
+        // What was returned last counts as taken: the application had it, and another receiver must
+        // not get it too.
         self.give_back();
     }
 }

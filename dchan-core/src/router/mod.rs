@@ -33,7 +33,7 @@ use crate::{
     wire::Flags,
 };
 
-pub(crate) use local::{LocalLane, Values};
+pub(crate) use local::{LocalItem, LocalLane, Values};
 
 /// Assigns the messages of one namespace.
 pub(crate) struct Router {
