@@ -172,12 +172,7 @@ impl Core {
             return Attachment::Ending;
         }
         let id = match &lane.source {
-            Source::Remote { lane: id, upstream, .. } => {
-                if state != State::Open {
-                    self.notices.push(Notice::Stop(upstream.clone(), *id));
-                }
-                *id
-            }
+            Source::Remote { lane: id, .. } => *id,
             Source::Local { .. } => LaneId::CONTROL,
         };
         let next_frame = lane.inbound.next_frame();
