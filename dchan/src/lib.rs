@@ -74,3 +74,8 @@ pub use dchan_core as core;
 pub use dchan_raft as raft;
 #[cfg(feature = "grpc")]
 pub use dchan_transport_grpc as grpc;
+
+/// The README's examples compile.
+#[cfg(all(doctest, feature = "grpc", feature = "raft"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

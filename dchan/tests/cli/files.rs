@@ -1,0 +1,143 @@
+//! Files arrive as they are.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{BufWriter, Read, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::process::{Cluster, Process, free_addresses, until};
+
+/// Writes so many lines, each of another content. Returns how long the file is.
+fn write_lines(to: &Path, count: u64) -> u64 {
+    let mut file = BufWriter::new(File::create(to).unwrap());
+    for number in 0..count {
+        let filler = "x".repeat((number * 7919 % 190) as usize);
+        writeln!(file, "{number} {filler}").unwrap();
+    }
+    file.into_inner().unwrap().metadata().unwrap().len()
+}
+
+fn hash(path: &Path) -> String {
+    let (mut file, mut hash, mut buffer) = (File::open(path).unwrap(), Sha256::new(), [0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer).unwrap() {
+            0 => return format!("{:x}", hash.finalize()),
+            len => hash.update(&buffer[..len]),
+        }
+    }
+}
+
+/// Starts one process of a cluster of three founders.
+fn founder(
+    args: &[&str],
+    at: usize,
+    all: &[String],
+    stdin: Stdio,
+    stdout: Stdio,
+) -> std::process::Child {
+    Command::new(env!("CARGO_BIN_EXE_dchan"))
+        .args(args)
+        .args(["--listen", &all[at], "--peers", &all.join(",")])
+        .env_remove("RUST_LOG")
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Sends a file through three processes that found a cluster together: a plain node, a receiver and a
+/// sender.
+fn through_three_processes(count: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let len = write_lines(&from, count);
+    let all = free_addresses::<3>();
+    let _node = Process::unwatched(founder(&["node"], 0, &all, Stdio::null(), Stdio::null()));
+    let out = File::create(&to).unwrap().into();
+    let count = count.to_string();
+    let receiving = ["recv", "lines", "--count", &count];
+    let mut recv = Process::unwatched(founder(&receiving, 1, &all, Stdio::null(), out));
+    let start = std::time::Instant::now();
+    let input = File::open(&from).unwrap().into();
+    let mut send = Process::unwatched(founder(&["send", "lines"], 2, &all, input, Stdio::null()));
+    until("the whole file", || fs::metadata(&to).unwrap().len() >= len);
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!(
+        "{count} lines, {len} bytes in {seconds:.2} s: {:.1} MB/s",
+        len as f64 / seconds / 1e6
+    );
+    assert_eq!(send.wait().code(), Some(0));
+    assert_eq!(recv.wait().code(), Some(0));
+    assert_eq!(hash(&from), hash(&to));
+}
+
+#[test]
+fn a_file_arrives_as_it_is() {
+    through_three_processes(20_000);
+}
+
+/// `cargo test --release -p dchan --test cli -- --ignored --nocapture a_million`
+#[test]
+#[ignore = "a minute in a debug build"]
+fn a_million_lines_arrive_as_they_are() {
+    through_three_processes(1_000_000);
+}
+
+#[test]
+fn two_receivers_get_each_line_once_and_each_part_is_in_order() {
+    let cluster = Cluster::start();
+    let (from, one, two) = (cluster.path("from"), cluster.path("one"), cluster.path("two"));
+    write_lines(&from, 20_000);
+    let _first = cluster.recv(&one, &[]);
+    let _second = cluster.recv(&two, &[]);
+    let mut send = cluster.send(&from);
+    send.ends_with(0);
+    send.has_ledger(20_000, 20_000, 0);
+    let parts = [fs::read_to_string(one).unwrap(), fs::read_to_string(two).unwrap()];
+    let mut times = HashMap::new();
+    for part in &parts {
+        assert!(part.lines().count() > 1000, "both have a share");
+        let numbers: Vec<u64> =
+            part.lines().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(numbers.is_sorted(), "a part in another order");
+        part.lines().for_each(|line| *times.entry(line).or_insert(0) += 1);
+    }
+    let sent = fs::read_to_string(from).unwrap();
+    assert!(sent.lines().all(|line| times.remove(line) == Some(1)));
+    assert!(times.is_empty());
+}
+
+#[test]
+fn lines_of_all_sizes_arrive_and_one_that_is_too_large_is_named() {
+    const LIMIT: usize = 64 << 20;
+    let cluster = Cluster::start();
+    let (from, to) = (cluster.path("from"), cluster.path("to"));
+    let lengths = [0, 1, 0, (64 << 10) + 1, LIMIT + 1, 10 << 20, 3];
+    let lines =
+        lengths.map(|len| (0..len).map(|at| (at * 31 % 255) as u8 | 0x80).collect::<Vec<_>>());
+    // The last one has no newline.
+    fs::write(&from, lines.join(&b'\n')).unwrap();
+    let _recv = cluster.recv(&to, &[]);
+    let mut send = cluster.send(&from);
+    send.ends_with(1);
+    send.has_ledger(6, 6, 1);
+    let named = format!("line 5 has {} bytes: expected at most {LIMIT}", LIMIT + 1);
+    assert!(send.stderr().contains(&named), "{}", send.stderr());
+    let kept = lines.iter().filter(|line| line.len() <= LIMIT);
+    let expected: Vec<u8> = kept.flat_map(|line| line.iter().chain(b"\n")).copied().collect();
+    assert!(fs::read(to).unwrap() == expected);
+}
+
+#[test]
+fn an_empty_file_is_no_lines() {
+    let cluster = Cluster::start();
+    let mut send = cluster.run(&["send", "lines"], Stdio::null(), Stdio::null());
+    send.ends_with(0);
+    send.has_ledger(0, 0, 0);
+}

@@ -1,0 +1,8 @@
+//! The command line, end to end: real processes, real files.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod files;
+mod process;
+mod stopping;
+mod usage;

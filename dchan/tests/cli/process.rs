@@ -1,0 +1,165 @@
+//! Processes that end with the test, and clusters of them.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Far more than anything here takes, even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits for a condition.
+#[track_caller]
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A process of the command line. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// A process that writes its stderr to that file.
+    pub(crate) fn new(child: Child, stderr: PathBuf) -> Self {
+        Self { child, stderr }
+    }
+
+    /// A process whose stderr goes nowhere.
+    pub(crate) fn unwatched(child: Child) -> Self {
+        Self::new(child, PathBuf::new())
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) fn ready(mut self) -> Self {
+        until("ready", || {
+            let said = self.stderr();
+            assert!(self.child.try_wait().unwrap().is_none(), "it has ended: {said}");
+            said.contains("ready")
+        });
+        self
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the end of a process", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Waits until it has ended with that code.
+    #[track_caller]
+    pub(crate) fn ends_with(&mut self, code: i32) {
+        let status = self.wait();
+        assert_eq!(status.code(), Some(code), "{}", self.stderr());
+    }
+
+    /// The last line on stderr, as numbers by name.
+    pub(crate) fn ledger(&self) -> Vec<(String, u64)> {
+        let said = self.stderr();
+        let last = said.lines().last().unwrap();
+        let pair = |pair: &str| {
+            let (name, number) = pair.split_once('=').unwrap_or_else(|| panic!("{said}"));
+            (name.to_owned(), number.parse().unwrap())
+        };
+        last.split(' ').map(pair).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn has_ledger(&self, accepted: u64, taken: u64, returned: u64) {
+        let names = ["accepted", "taken", "unknown", "dropped", "in-flight", "returned"];
+        let numbers = [accepted, taken, 0, 0, 0, returned];
+        let expected: Vec<_> = names.iter().map(|name| name.to_string()).zip(numbers).collect();
+        assert_eq!(self.ledger(), expected, "{}", self.stderr());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// One founder, and whoever joins it.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) dir: TempDir,
+    pub(crate) founder: String,
+    started: std::cell::Cell<u32>,
+    _node: Option<Process>,
+}
+
+impl Cluster {
+    /// A cluster with a plain node that founded it alone.
+    pub(crate) fn start() -> Self {
+        let founder = free_addresses::<1>().remove(0);
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = Self { dir, founder, started: 0.into(), _node: None };
+        let listen = cluster.founder.clone();
+        cluster._node =
+            Some(cluster.run_at(&listen, &["node"], Stdio::null(), Stdio::null()).ready());
+        cluster
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts a receiver that writes to that file.
+    pub(crate) fn recv(&self, to: &Path, more: &[&str]) -> Process {
+        let args = [&["recv", "lines"], more].concat();
+        self.run(&args, Stdio::null(), File::create(to).unwrap().into()).ready()
+    }
+
+    /// Starts a sender of that file.
+    pub(crate) fn send(&self, from: &Path) -> Process {
+        self.run(&["send", "lines"], File::open(from).unwrap().into(), Stdio::null())
+    }
+
+    /// Starts a node that joins.
+    pub(crate) fn run(&self, args: &[&str], stdin: Stdio, stdout: Stdio) -> Process {
+        self.run_at("127.0.0.1:0", args, stdin, stdout)
+    }
+
+    fn run_at(&self, listen: &str, args: &[&str], stdin: Stdio, stdout: Stdio) -> Process {
+        let number = self.started.replace(self.started.get() + 1);
+        let stderr = self.path(&format!("{number}.stderr"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+        command.args(args).args(["--listen", listen, "--peers", &self.founder]);
+        command.args(["--cluster", "test"]).env_remove("RUST_LOG");
+        command.stdin(stdin).stdout(stdout).stderr(File::create(&stderr).unwrap());
+        Process { child: command.spawn().unwrap(), stderr }
+    }
+}
+
+/// Addresses that nobody uses at the moment.
+pub(crate) fn free_addresses<const N: usize>() -> Vec<String> {
+    let sockets = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect()
+}
