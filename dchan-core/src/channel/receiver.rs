@@ -243,16 +243,18 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ) -> Poll<Result<Option<Delivery<T>>, RecvError>> {
         self.settle_open();
         loop {
-            if let Some(present) = &mut self.present
-                && let Some(item) = present.next()
-            {
-                let from = present.from;
+            if let Some(present) = self.present.as_mut().filter(|present| !present.is_empty()) {
                 self.returned += 1;
                 if !self.inbox.claim(self.returned) {
-                    self.present = None;
+                    // Values of this process are nowhere else: their sender gives them to others.
+                    let rest = self.present.take().map(Present::into_rest);
+                    self.inbox.with(|core| core.hand_back(rest, core.state()));
                     continue;
                 }
-                return Poll::Ready(self.deliver(item, from).map(Some));
+                let from = present.from;
+                if let Some(item) = present.next() {
+                    return Poll::Ready(self.deliver(item, from).map(Some));
+                }
             }
             match self.next_batch(cx) {
                 Poll::Ready(Ok(true)) => {}

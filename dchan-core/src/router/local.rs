@@ -198,6 +198,13 @@ impl LocalLane {
         std::mem::take(&mut account)
     }
 
+    /// Nobody will get what is left. Returns its last account.
+    pub(super) fn give_up(&self) -> Ledger {
+        let mut account = self.account.lock();
+        account.dropped.no_receiver += std::mem::take(&mut account.in_flight);
+        std::mem::take(&mut account)
+    }
+
     /// Accounts for what its receiver has taken by now.
     pub(super) fn sync(&self) {
         self.inbox.sync(true);
@@ -276,8 +283,12 @@ impl LocalSender for Handle {
         let count = settled.taken + settled.dropped.total();
         {
             let mut account = lane.account.lock();
+            let Some(left) = account.in_flight.checked_sub(count) else {
+                // It was given up.
+                return;
+            };
             *account += settled;
-            account.in_flight -= count;
+            account.in_flight = left;
             lane.settled.fetch_add(count, Ordering::AcqRel);
         }
         lane.forget_if_settled();
