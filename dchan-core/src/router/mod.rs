@@ -314,6 +314,11 @@ impl Router {
     /// One message of a lane's offer was used. If that used up its bytes too, then nothing is left.
     fn use_offer(&self, out: &mut Out) {
         out.offered -= 1;
+        self.withdraw(out);
+    }
+
+    /// Leaves no more on offer than the lane has credit.
+    fn withdraw(&self, out: &mut Out) {
         let credit = out.credit();
         if credit < out.offered {
             self.permits.forget_permits((out.offered - credit) as usize);
@@ -361,6 +366,13 @@ impl Router {
         let left = !state.homeless.is_empty();
         self.has_homeless.store(left, Ordering::Release);
         drop(state);
+        // Only now, or senders would take what the next of these needs.
+        for route in self.routes.load().iter() {
+            match route {
+                Route::Remote(lane) => lane.look(|out| self.offer(out)),
+                Route::Local(lane) => lane.recount(),
+            }
+        }
         if left {
             self.ask_for_credit();
         }
@@ -376,7 +388,7 @@ impl Router {
                         return None;
                     }
                     let adopted = out.lane.adopt(message.take()?, self.max_message);
-                    self.offer(out);
+                    self.withdraw(out);
                     Some(adopted)
                 }),
                 Route::Local(lane) => {
@@ -388,7 +400,6 @@ impl Router {
                         message = Some(refused);
                         continue;
                     }
-                    lane.recount();
                     Some(Ok(()))
                 }
             };

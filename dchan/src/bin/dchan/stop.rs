@@ -26,10 +26,6 @@ impl Stop {
     pub(crate) async fn requested(&self) {
         self.0.cancelled().await;
     }
-
-    pub(crate) fn is_requested(&self) -> bool {
-        self.0.is_cancelled()
-    }
 }
 
 #[cfg(unix)]
