@@ -143,9 +143,10 @@ fn failed(error: Introduction) -> Failed {
     }
 }
 
-/// Serves what membership asks for, until nobody can ask any more.
+/// Serves what membership asks for, until the node stops. A membership may well keep its handle.
 pub(crate) async fn serve_calls(peers: Arc<Peers>, mut calls: mpsc::Receiver<Call>) {
-    while let Some(call) = calls.recv().await {
+    let stopping = peers.shared.stopping.clone();
+    while let Some(Some(call)) = stopping.run_until_cancelled(calls.recv()).await {
         match call {
             Call::Ask(ask) => {
                 let peer = peers.peer(ask.to, None);
