@@ -65,10 +65,6 @@ async fn a_hundred_cuts(cluster: Arc<Cluster>) {
             .unwrap_or_else(|_| panic!("nothing moves after {cuts} cuts: {}", a.ledger("n")));
         cluster.cut(0, 1);
         cuts += 1;
-        until("the cut is noticed", || {
-            cluster.connections(0, 1) == 0 || oracle.received() > before + 150
-        })
-        .await;
     }
     for sent in sending {
         sent.await.unwrap();
@@ -212,8 +208,8 @@ async fn one_connection_after_fifty_cuts(cluster: Arc<Cluster>) {
         let (first, last) = (cut * 10, cut * 10 + 10);
         oracles[0].send(&x, 0, first..last, |_| 10).await.unwrap();
         oracles[1].send(&y, 0, first..last, |_| 10).await.unwrap();
+        until("there is something to cut", || cluster.connections(0, 1) > 0).await;
         cluster.cut(0, 1);
-        until("the cut is noticed", || cluster.connections(0, 1) == 0 || cut > 0).await;
     }
     both_linked(&cluster, &a, &b).await;
     oracles[0].settle(&b, "x").await;

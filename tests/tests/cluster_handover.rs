@@ -238,8 +238,8 @@ async fn senders_and_receivers_within_a_process(cluster: Arc<Cluster>) {
     let sending = oracle.send(&sender, 0, 0..2000, |n| n as usize % 50);
     until("its window is full", || oracle.accepted() == 10).await;
     oracle.take(&mut slow, 30).await;
-    let permit = sender.reserve().await.unwrap();
     let _receiving = oracle.receive(slow);
+    let permit = sender.reserve().await.unwrap();
     permit.send(message(1, 0, 0)).unwrap();
     oracle.note_accepted(1, 0);
     let mut receipt = sender.send_tracked(message(1, 1, 0)).await.unwrap();

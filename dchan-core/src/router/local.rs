@@ -98,8 +98,8 @@ impl LocalLane {
     pub(super) fn recount(&self) {
         let Some(router) = self.router.upgrade() else { return };
         let stopped = !self.is_open();
-        let reserved = self.reserved.load(Ordering::Acquire);
         self.inbox.with(|core| {
+            let reserved = self.reserved.load(Ordering::Acquire);
             let unused = if stopped { 0 } else { core.local_credit(self.slot) };
             let credit = unused.saturating_sub(reserved);
             let offered = self.offered.swap(credit, Ordering::AcqRel);
