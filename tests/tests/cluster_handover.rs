@@ -46,8 +46,10 @@ fn check_handover(oracle: &Oracle, first: u64) {
 /// A receiver on `first` takes ten messages of some, and hands the rest back; one on `second` gets it.
 async fn hand_over(cluster: &Cluster, first: &Node, second: &Node, from: &Node, drop_it: bool) {
     let oracle = Oracle::new();
-    let mut leaving = receiver(first).await;
-    let sender = sender(from).await;
+    // Each time another channel, or the account would go on.
+    let name = format!("n{}", fastrand::u64(..));
+    let mut leaving = first.receiver(&name).capacity(500).await.unwrap();
+    let sender = from.sender::<Message>(&name).await.unwrap();
     let total = cluster.kind.scale(3000, 2000);
     let sending =
         oracle.send(&sender, 0, 0..total, |n| if n == 20 { 200_000 } else { n as usize % 50 });
@@ -60,10 +62,10 @@ async fn hand_over(cluster: &Cluster, first: &Node, second: &Node, from: &Node, 
     } else {
         leaving.hand_back().await;
     }
-    let receiving = oracle.receive(receiver(second).await);
+    let receiving = oracle.receive(second.receiver(&name).capacity(500).await.unwrap());
     timeout(Duration::from_secs(50), sending).await.expect("all are accepted").unwrap();
     sender.flush().await.unwrap();
-    oracle.settle(from, "n").await;
+    oracle.settle(from, &name).await;
     check_handover(&oracle, 11);
     receiving.abort();
     let _aborted = receiving.await;
@@ -236,8 +238,8 @@ async fn senders_and_receivers_within_a_process(cluster: Arc<Cluster>) {
     let sending = oracle.send(&sender, 0, 0..2000, |n| n as usize % 50);
     until("its window is full", || oracle.accepted() == 10).await;
     oracle.take(&mut slow, 30).await;
-    let permit = sender.reserve().await.unwrap();
     let _receiving = oracle.receive(slow);
+    let permit = sender.reserve().await.unwrap();
     permit.send(message(1, 0, 0)).unwrap();
     oracle.note_accepted(1, 0);
     let mut receipt = sender.send_tracked(message(1, 1, 0)).await.unwrap();

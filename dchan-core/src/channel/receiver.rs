@@ -292,16 +292,22 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ) -> Poll<Result<Option<Delivery<T>>, RecvError>> {
         self.settle_open();
         loop {
-            if let Some(present) = &mut self.present
-                && let Some(item) = self.broken.take().or_else(|| present.next())
+            let broken = self.broken.is_some();
+            if let Some(present) =
+                self.present.as_mut().filter(|present| broken || !present.is_empty())
             {
-                let from = present.from;
                 self.returned += 1;
                 if !self.inbox.claim(self.returned) {
-                    self.present = None;
+                    // Values of this process are nowhere else: their sender gives them to others.
+                    self.broken = None;
+                    let rest = self.present.take().map(Present::into_rest);
+                    self.inbox.with(|core| core.hand_back(rest, core.state()));
                     continue;
                 }
-                return Poll::Ready(self.deliver(item, from).map(Some));
+                let from = present.from;
+                if let Some(item) = self.broken.take().or_else(|| present.next()) {
+                    return Poll::Ready(self.deliver(item, from).map(Some));
+                }
             }
             match self.next_batch(cx) {
                 Poll::Ready(Ok(true)) => {}

@@ -172,12 +172,7 @@ impl Core {
             return Attachment::Ending;
         }
         let id = match &lane.source {
-            Source::Remote { lane: id, upstream, .. } => {
-                if state != State::Open {
-                    self.notices.push(Notice::Stop(upstream.clone(), *id));
-                }
-                *id
-            }
+            Source::Remote { lane: id, .. } => *id,
             Source::Local { .. } => LaneId::CONTROL,
         };
         let next_frame = lane.inbound.next_frame();
@@ -431,7 +426,9 @@ impl Core {
     /// The next batch, if there is one.
     pub(crate) fn next(&mut self) -> Next {
         self.present = None;
-        if let Some(batch) = self.queue.pop_front() {
+        // What is here of a receiver that was stopped waits to be given back.
+        let stopped = self.state == State::Stopped;
+        if !stopped && let Some(batch) = self.queue.pop_front() {
             let (slot, count) = (batch.slot, batch.count);
             self.present = Some(Present { slot, accounted: Amount::default(), count });
             return Next::Batch(batch);
@@ -492,11 +489,25 @@ impl Core {
 
     /// Gives everything that was not taken back to its senders. `rest`: what is left of the batch that
     /// the receiver was in.
+    ///
+    /// Without it, the receiver may still hold values of a sender in this process, which nobody else
+    /// has: their lane stays, and what is behind them too, until the receiver comes with the rest.
     pub(crate) fn hand_back(&mut self, rest: Option<Batch>, then: State) {
+        let held = if rest.is_none() { self.held_by_receiver() } else { None };
         self.counted = self.present.take().map(|present| present.accounted.messages);
         let mut batches: Vec<Batch> = rest.into_iter().chain(self.queue.drain(..)).collect();
-        for (slot, lane) in std::mem::take(&mut self.lanes) {
+        for (slot, mut lane) in std::mem::take(&mut self.lanes) {
             match lane.source {
+                Source::Local { ref sender, .. } if held == Some(slot) => {
+                    self.notices.push(Notice::StopLocal(sender.clone()));
+                    let (own, others): (Vec<_>, _) =
+                        batches.into_iter().partition(|batch| batch.slot == slot);
+                    (self.queue, batches) = (own.into(), others);
+                    lane.ended = true;
+                    self.lanes.insert(slot, lane);
+                    self.window.detach(slot);
+                    continue;
+                }
                 Source::Remote { lane: id, upstream, .. } if lane.wants_end => {
                     let (taken, skipped) = (lane.inbound.taken(), lane.inbound.skipped());
                     self.notices
@@ -514,6 +525,14 @@ impl Core {
         }
         self.state = then;
         self.wake = true;
+    }
+
+    /// The lane of the batch that the receiver is in the midst of, if its values are nowhere else.
+    fn held_by_receiver(&self) -> Option<SlotId> {
+        let present = self.present.as_ref()?;
+        let lane = self.lanes.get(&present.slot)?;
+        let local = matches!(lane.source, Source::Local { .. });
+        (local && present.accounted.messages < present.count).then_some(present.slot)
     }
 
     /// How many messages of the present batch were counted as taken when everything was handed back.

@@ -90,3 +90,16 @@ fn what_did_not_arrive_is_not_unknown() {
     assert_eq!(bodies(&lane.die()), [b"b"]);
     assert_eq!(account(&lane), [2, 0, 1, 0, 0]);
 }
+
+#[test]
+fn what_a_cut_lost_leaves_a_stopped_lane_too() {
+    let mut lane = attached(9, 900);
+    send(&mut lane, b"lost");
+    polled(&mut lane, 1);
+    assert!(lane.stop().is_empty(), "it was handed");
+    lane.cut();
+    resume(&mut lane, 2, 0, credit(0, 0, 0)).unwrap();
+    assert_eq!(lane.stop().len(), 1, "it never arrived");
+    assert!(matches!(polled(&mut lane, 2)[..], [LaneFrame::Fin]));
+    assert_eq!(lane.ledger().in_flight, 0);
+}

@@ -104,10 +104,7 @@ impl Inner {
     /// What was accepted here is delivered. What has no receiver is dropped.
     async fn settle_all(&self) {
         for router in self.all_routers() {
-            if !router.has_receivers() {
-                router.drop_homeless();
-            }
-            router.drain().await;
+            router.drain_or_drop().await;
         }
     }
 
@@ -121,7 +118,10 @@ impl Inner {
         }
         if self.all_routers().iter().any(|router| router.ledger().in_flight > 0) {
             self.peers.all().iter().for_each(|peer| peer.give_up());
-            self.all_routers().iter().for_each(|router| router.drop_homeless());
+            self.all_routers().iter().for_each(|router| {
+                router.give_up_local();
+                router.drop_homeless();
+            });
         }
     }
 

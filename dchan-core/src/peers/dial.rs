@@ -143,7 +143,7 @@ fn failed(error: Introduction) -> Failed {
     }
 }
 
-/// Serves what membership asks for, until the node stops.
+/// Serves what membership asks for, until the node stops. A membership may well keep its handle.
 pub(crate) async fn serve_calls(peers: Arc<Peers>, mut calls: mpsc::Receiver<Call>) {
     let stopping = peers.shared.stopping.clone();
     while let Some(Some(call)) = stopping.run_until_cancelled(calls.recv()).await {

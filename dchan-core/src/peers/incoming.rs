@@ -128,7 +128,7 @@ impl Peer {
         let known = match self.incoming.lock().entries.get(&id) {
             Some(InEntry::Live(inbox, slot)) => Some((inbox.clone(), *slot)),
             Some(InEntry::Over(closed)) => {
-                self.control(Control::Closed(closed.clone()));
+                self.control_in(epoch, Control::Closed(closed.clone()));
                 return Ok(());
             }
             None => None,
@@ -139,6 +139,10 @@ impl Peer {
             {
                 resumed.credit.lane = id;
                 self.control_in(epoch, Control::Resumed(resumed));
+                if !inbox.is_open() {
+                    // Behind the answer: what the last connection lost goes to others, too.
+                    self.control_in(epoch, Control::Stop(id));
+                }
             }
             return Ok(());
         }

@@ -49,6 +49,20 @@ impl Router {
         }
     }
 
+    /// The same while the node stops: what has no receiver is dropped.
+    pub(crate) async fn drain_or_drop(&self) {
+        let look_again = self.peers.shared.config.times.heartbeat;
+        loop {
+            if !self.has_receivers() {
+                self.drop_homeless();
+            }
+            if self.ledger().in_flight == 0 {
+                return;
+            }
+            self.wait_for_settling(look_again, |router| router.ledger().in_flight == 0).await;
+        }
+    }
+
     async fn wait_for_settling(&self, at_most: Duration, done: impl Fn(&Self) -> bool) {
         let settled = self.settled.notified();
         tokio::pin!(settled);

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Router, encode};
 use crate::{
     NodeId, ReceiverId,
-    inbox::{Batch, Body, Inbox, LocalSender},
+    inbox::{Batch, Body, Core, Inbox, LocalSender},
     lane::{AnyQueue, Homeless, HomelessBody, Ledger, Parcel, ReceiptCell, RecordWriter, SlotId},
     wire::Flags,
 };
@@ -31,6 +31,15 @@ pub(crate) struct LocalLane {
     stopped: AtomicBool,
     account: Mutex<Ledger>,
     settled: AtomicU64,
+}
+
+/// What a message is put in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Credit that is on offer.
+    Offer,
+    /// Credit that a permit holds, which is used up in any case.
+    Permit,
 }
 
 /// Values in an inbox, oldest first.
@@ -89,8 +98,8 @@ impl LocalLane {
     pub(super) fn recount(&self) {
         let Some(router) = self.router.upgrade() else { return };
         let stopped = !self.is_open();
-        let reserved = self.reserved.load(Ordering::Acquire);
         self.inbox.with(|core| {
+            let reserved = self.reserved.load(Ordering::Acquire);
             let unused = if stopped { 0 } else { core.local_credit(self.slot) };
             let credit = unused.saturating_sub(reserved);
             let offered = self.offered.swap(credit, Ordering::AcqRel);
@@ -102,36 +111,56 @@ impl LocalLane {
         self.inbox.with(|core| core.ask_local(self.slot));
     }
 
-    /// Takes one message of credit out of the offer, if there is one.
-    pub(super) fn offer_taken(&self) -> bool {
-        self.inbox.with(|core| {
-            let offered = self.offered.load(Ordering::Acquire);
-            let credit = core.local_credit(self.slot);
-            if offered == 0 || credit == 0 || !self.is_open() {
-                return false;
+    /// Takes one message of credit out of the offer, if there is one. An offer with nothing behind it is
+    /// withdrawn: who finds it must not take its permit along, or there would be too few.
+    fn use_offer(&self, core: &Core) -> bool {
+        let offered = self.offered.load(Ordering::Acquire);
+        let reserved = self.reserved.load(Ordering::Acquire);
+        if offered == 0 {
+            return false;
+        }
+        if !self.is_open() || core.local_credit(self.slot) <= reserved {
+            self.offered.store(0, Ordering::Release);
+            if let Some(router) = self.router.upgrade() {
+                router.change_offer(offered, 0);
             }
-            self.offered.store(offered - 1, Ordering::Release);
-            true
-        })
+            return false;
+        }
+        self.offered.store(offered - 1, Ordering::Release);
+        true
     }
 
-    pub(super) fn reserve(&self) {
-        self.reserved.fetch_add(1, Ordering::AcqRel);
+    /// Takes one message of credit out of the offer, for a permit. Whether there was one.
+    pub(super) fn reserve(&self) -> bool {
+        self.inbox.with(|core| {
+            let used = self.use_offer(core);
+            self.reserved.fetch_add(u64::from(used), Ordering::AcqRel);
+            used
+        })
     }
 
     pub(super) fn unreserve(&self) {
         self.reserved.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Accepts a message, and counts it in the same step. Gives it back if the receiver has gone.
+    /// Accepts a message, and counts it in the same step, with credit of the offer or of a permit. Gives
+    /// it back if there is none, or the receiver has gone.
     pub(super) fn put<T: Serialize + Send + 'static>(
         &self,
         value: T,
         flags: Flags,
         receipt: Option<Arc<ReceiptCell>>,
+        claim: Claim,
     ) -> Result<(), T> {
         self.inbox.with(|core| {
-            if !core.takes_local(self.slot) {
+            let granted = match claim {
+                Claim::Offer => self.use_offer(core),
+                Claim::Permit => {
+                    self.unreserve();
+                    self.is_open()
+                }
+            };
+            if !granted || !core.takes_local(self.slot) {
                 return Err(value);
             }
             {
@@ -195,6 +224,13 @@ impl LocalLane {
         let mut account = self.account.lock();
         account.rerouted += homeless;
         account.in_flight = 0;
+        std::mem::take(&mut account)
+    }
+
+    /// Nobody will get what is left. Returns its last account.
+    pub(super) fn give_up(&self) -> Ledger {
+        let mut account = self.account.lock();
+        account.dropped.no_receiver += std::mem::take(&mut account.in_flight);
         std::mem::take(&mut account)
     }
 
@@ -276,8 +312,12 @@ impl LocalSender for Handle {
         let count = settled.taken + settled.dropped.total();
         {
             let mut account = lane.account.lock();
+            let Some(left) = account.in_flight.checked_sub(count) else {
+                // It was given up.
+                return;
+            };
             *account += settled;
-            account.in_flight -= count;
+            account.in_flight = left;
             lane.settled.fetch_add(count, Ordering::AcqRel);
         }
         lane.forget_if_settled();

@@ -33,6 +33,7 @@ use crate::{
     wire::Flags,
 };
 
+use local::Claim;
 pub(crate) use local::{LocalItem, LocalLane, Values};
 
 /// Assigns the messages of one namespace.
@@ -187,7 +188,7 @@ impl Router {
         let unused = Unused(&self.permits);
         let assigned = self.scan(|route| match route {
             Route::Remote(lane) => lane.with(|out| {
-                if !is_on_offer(out) {
+                if !self.is_on_offer(out) {
                     return None;
                 }
                 let value = value.as_ref()?;
@@ -197,10 +198,9 @@ impl Router {
                 }
                 Some(accepted)
             }),
-            Route::Local(lane) if lane.offer_taken() => {
-                put_local(lane, value, flags, receipt).then_some(Ok(()))
+            Route::Local(lane) => {
+                put_local(lane, value, flags, receipt, Claim::Offer).then_some(Ok(()))
             }
-            Route::Local(_) => None,
         });
         match assigned {
             Ok(Ok(())) | Err(_) => {
@@ -215,16 +215,15 @@ impl Router {
     pub(crate) fn reserve(&self) -> Result<Reserved, Unassigned> {
         self.scan(|route| match route {
             Route::Remote(lane) => lane.look(|out| {
-                is_on_offer(out).then(|| {
+                self.is_on_offer(out).then(|| {
                     let epoch = out.lane.reserve();
                     self.use_offer(out);
                     Reserved { route: route.clone(), epoch }
                 })
             }),
-            Route::Local(lane) => lane.offer_taken().then(|| {
-                lane.reserve();
-                Reserved { route: route.clone(), epoch: 0 }
-            }),
+            Route::Local(lane) => {
+                lane.reserve().then(|| Reserved { route: route.clone(), epoch: 0 })
+            }
         })
     }
 
@@ -267,8 +266,7 @@ impl Router {
                 Some(accepted)
             }),
             Route::Local(lane) => {
-                lane.unreserve();
-                (lane.is_open() && put_local(lane, value, flags, receipt)).then_some(Ok(()))
+                put_local(lane, value, flags, receipt, Claim::Permit).then_some(Ok(()))
             }
         };
         match sent {
@@ -303,6 +301,15 @@ impl Router {
     }
 
     // ---- credit ----
+
+    /// Whether the lane has credit on offer. An offer with nothing behind it is withdrawn: who finds it
+    /// must not take its permit along, or there would be too few.
+    fn is_on_offer(&self, out: &mut Out) -> bool {
+        if out.offered > 0 && out.credit() == 0 {
+            self.offer(out);
+        }
+        out.offered > 0
+    }
 
     /// One message of a lane's offer was used. If that used up its bytes too, then nothing is left.
     fn use_offer(&self, out: &mut Out) {
@@ -433,9 +440,10 @@ fn put_local<T: Serialize + Send + 'static>(
     value: &mut Option<T>,
     flags: Flags,
     receipt: Option<&Arc<ReceiptCell>>,
+    claim: Claim,
 ) -> bool {
     let Some(taken) = value.take() else { return false };
-    match lane.put(taken, flags, receipt.cloned()) {
+    match lane.put(taken, flags, receipt.cloned(), claim) {
         Ok(()) => true,
         Err(refused) => {
             *value = Some(refused);
@@ -463,10 +471,6 @@ fn settle(message: &Homeless, outcome: Outcome) {
     if let Some(receipt) = &message.receipt {
         receipt.settle(outcome);
     }
-}
-
-fn is_on_offer(out: &Out) -> bool {
-    out.offered > 0 && out.credit() > 0
 }
 
 thread_local! {

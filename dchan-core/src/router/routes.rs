@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::{LocalLane, Route, Router, State};
-use crate::{NodeId, ReceiverId, View, peers::stop_lane};
+use super::{LocalLane, Route, Router, State, settle};
+use crate::{NodeId, ReceiverId, View, lane::Outcome, peers::stop_lane};
 
 impl Router {
     /// Opens lanes to receivers that have come and ends those to receivers that have gone.
@@ -90,6 +90,24 @@ impl Router {
         routes.iter().for_each(Route::stop);
     }
 
+    /// Gives up what receivers of this process hold and have not given back: the node stops.
+    pub(crate) fn give_up_local(&self) {
+        let mut state = self.state.lock();
+        let local = |route: &Route| match route {
+            Route::Local(lane) => Some(lane.clone()),
+            Route::Remote(_) => None,
+        };
+        let lanes: Vec<_> = state.all().filter_map(local).collect();
+        for lane in lanes {
+            let it =
+                |route: &Route| matches!(route, Route::Local(known) if Arc::ptr_eq(known, &lane));
+            self.forget(&mut state, lane.receiver(), it);
+            state.retired += lane.give_up();
+        }
+        drop(state);
+        self.settled.notify_waiters();
+    }
+
     // ---- handles ----
 
     /// One more sender.
@@ -111,13 +129,16 @@ impl Router {
     /// A receiver of this process is gone, with what it had taken and not settled.
     pub(super) fn forget_local(&self, lane: &LocalLane, homeless: Vec<crate::lane::Homeless>) {
         let mut state = self.state.lock();
-        let ledger = lane.end(homeless.len() as u64);
-        self.take_in_homeless(&mut state, homeless);
         let it =
             |route: &Route| matches!(route, Route::Local(known) if std::ptr::eq(&**known, lane));
-        if self.forget(&mut state, lane.receiver(), it) {
-            state.retired += ledger;
+        if !self.forget(&mut state, lane.receiver(), it) {
+            // It was given up, and its messages with it.
+            drop(state);
+            homeless.iter().for_each(|message| settle(message, Outcome::NoReceiver));
+            return;
         }
+        state.retired += lane.end(homeless.len() as u64);
+        self.take_in_homeless(&mut state, homeless);
         drop(state);
         self.place_homeless();
         self.settled.notify_waiters();

@@ -56,6 +56,13 @@ impl Cluster {
         Self { kind, seed, list: StaticMembership::new(), net: Net::new(kind, real, seed) }
     }
 
+    /// Another one of the same kind.
+    pub fn again(other: &Self) -> Arc<Self> {
+        let seed = other.seed.wrapping_add(1 << 32);
+        let net = Net::new(other.kind, other.net.real(), seed);
+        Arc::new(Self { kind: other.kind, seed, list: StaticMembership::new(), net })
+    }
+
     /// A place for a node.
     pub async fn spot(&self) -> Spot {
         let (index, place) = self.net.add().await;

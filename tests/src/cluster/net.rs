@@ -52,6 +52,10 @@ impl Net {
         Self { kind, real, memory, places: Mutex::default() }
     }
 
+    pub(super) fn real(&self) -> Arc<dyn Transport> {
+        self.real.clone()
+    }
+
     pub(super) fn memory(&self) -> &MemoryNetwork {
         &self.memory
     }

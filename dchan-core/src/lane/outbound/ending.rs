@@ -54,8 +54,11 @@ impl fmt::Debug for Homeless {
 
 impl Outbound {
     /// Accept nothing more, and end when all that was handed is settled. Returns what was not handed.
+    ///
+    /// A receiver that takes nothing new says so again in each connection: what was lost with the one
+    /// before is not handed any more by then, and goes elsewhere, too.
     pub(crate) fn stop(&mut self) -> Vec<Homeless> {
-        if !self.is_open() {
+        if self.phase == Phase::Ended {
             return Vec::new();
         }
         self.intent.stopping = true;
