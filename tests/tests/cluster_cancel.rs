@@ -73,7 +73,8 @@ impl Pair {
 
 async fn no_ghosts(node: &Node) {
     let name = Namespace::new("n").unwrap();
-    until("no ghost is on the list", || node.view().borrow().receivers_of(&name).count() == 0).await;
+    until("no ghost is on the list", || node.view().borrow().receivers_of(&name).count() == 0)
+        .await;
 }
 
 async fn sends_are_dropped(cluster: Arc<Cluster>) {
@@ -189,8 +190,20 @@ async fn opens_are_dropped(cluster: Arc<Cluster>) {
     let pair = Pair::new(&cluster).await;
     for polls in 0..MOST {
         for node in [&pair.a, &pair.b] {
-            drop(after_polls(polls, std::future::IntoFuture::into_future(node.receiver::<Message>("n"))).await);
-            drop(after_polls(polls, std::future::IntoFuture::into_future(node.sender::<Message>("n"))).await);
+            drop(
+                after_polls(
+                    polls,
+                    std::future::IntoFuture::into_future(node.receiver::<Message>("n")),
+                )
+                .await,
+            );
+            drop(
+                after_polls(
+                    polls,
+                    std::future::IntoFuture::into_future(node.sender::<Message>("n")),
+                )
+                .await,
+            );
         }
     }
     no_ghosts(&pair.a).await;
