@@ -432,8 +432,8 @@ impl Core {
     pub(crate) fn next(&mut self) -> Next {
         self.present = None;
         // What is here of a receiver that was stopped waits to be given back.
-        let stopped = self.state == State::Stopped;
-        if let Some(batch) = self.queue.pop_front_if(|_| !stopped) {
+        let next = if self.state == State::Stopped { None } else { self.queue.pop_front() };
+        if let Some(batch) = next {
             let (slot, count) = (batch.slot, batch.count);
             self.present = Some(Present { slot, accounted: Amount::default(), count });
             return Next::Batch(batch);
