@@ -124,11 +124,6 @@ impl Router {
         self.settled.notify_waiters();
     }
 
-    /// Whether all lanes are over.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.state.lock().all().next().is_none()
-    }
-
     // ---- handles ----
 
     /// One more sender.
