@@ -107,6 +107,12 @@ impl LocalLane {
         });
     }
 
+    /// The same, as if nothing had been on offer before.
+    pub(super) fn offer_anew(&self) {
+        self.inbox.with(|_| self.offered.store(0, Ordering::Release));
+        self.recount();
+    }
+
     pub(super) fn ask(&self) {
         self.inbox.with(|core| core.ask_local(self.slot));
     }

@@ -11,17 +11,20 @@ impl Router {
     /// Opens lanes to receivers that have come and ends those to receivers that have gone.
     pub(crate) fn update(&self, view: &View, come: &[(ReceiverId, NodeId)], gone: &[ReceiverId]) {
         let mut state = self.state.lock();
+        let mut opened = Vec::new();
         for (receiver, node) in come {
             if !state.lanes.contains_key(receiver)
                 && let Some(route) = self.open(view, *receiver, *node)
             {
                 debug!(namespace = %self.namespace, %receiver, %node, "lane opened");
+                opened.push(route.clone());
                 state.lanes.insert(*receiver, route);
             }
         }
         let ended: Vec<Route> = gone.iter().filter_map(|id| state.lanes.remove(id)).collect();
         state.draining.extend(ended.iter().cloned());
         self.publish(&state);
+        opened.iter().for_each(|route| self.offer_anew(route));
         drop(state);
         ended.iter().for_each(Route::stop);
         self.place_homeless();
@@ -41,8 +44,21 @@ impl Router {
             && let Some(route) = self.open(&view, receiver, node)
         {
             debug!(namespace = %self.namespace, %receiver, %node, "lane opened anew");
-            state.lanes.insert(receiver, route);
+            state.lanes.insert(receiver, route.clone());
             self.publish(&state);
+            self.offer_anew(&route);
+        }
+    }
+
+    /// Puts the credit of a lane on offer once more. Whoever came for it before the lane was among the
+    /// routes did not find it, and threw a permit away.
+    fn offer_anew(&self, route: &Route) {
+        match route {
+            Route::Remote(lane) => lane.look(|out| {
+                out.offered = 0;
+                self.offer(out);
+            }),
+            Route::Local(lane) => lane.offer_anew(),
         }
     }
 
