@@ -8,8 +8,10 @@
 //! for nothing: whoever holds one and finds no lane throws it away and waits again. There may be too
 //! many permits for a moment, never too few.
 
+mod homeless;
 mod ledger;
 mod local;
+mod offer;
 mod routes;
 
 use std::{
@@ -299,139 +301,6 @@ impl Router {
     ) -> Result<(), EncodeFault> {
         out.lane.accept(flags, receipt, self.max_message, |writer| encode(value, writer))
     }
-
-    // ---- credit ----
-
-    /// Whether the lane has credit on offer. An offer with nothing behind it is withdrawn: who finds it
-    /// must not take its permit along, or there would be too few.
-    fn is_on_offer(&self, out: &mut Out) -> bool {
-        if out.offered > 0 && out.credit() == 0 {
-            self.offer(out);
-        }
-        out.offered > 0
-    }
-
-    /// One message of a lane's offer was used. If that used up its bytes too, then nothing is left.
-    fn use_offer(&self, out: &mut Out) {
-        out.offered -= 1;
-        self.withdraw(out);
-    }
-
-    /// Leaves no more on offer than the lane has credit.
-    fn withdraw(&self, out: &mut Out) {
-        let credit = out.credit();
-        if credit < out.offered {
-            self.permits.forget_permits((out.offered - credit) as usize);
-            out.offered = credit;
-        }
-    }
-
-    /// Puts as much on offer as the lane has credit.
-    fn offer(&self, out: &mut Out) {
-        let credit = out.credit();
-        let offered = std::mem::replace(&mut out.offered, credit);
-        self.change_offer(offered, credit);
-    }
-
-    fn change_offer(&self, before: u64, now: u64) {
-        if now > before {
-            self.offers.fetch_add(1, Ordering::Release);
-            self.permits.add_permits((now - before) as usize);
-        } else if now < before {
-            self.permits.forget_permits((before - now) as usize);
-        }
-    }
-
-    // ---- messages without a lane ----
-
-    /// Gives messages that lost their lane other ones, oldest first, before anything new is accepted.
-    fn place_homeless(&self) {
-        if !self.has_homeless.load(Ordering::Acquire) {
-            return;
-        }
-        let mut state = self.state.lock();
-        while let Some(message) = state.homeless.pop_front() {
-            match self.place(message) {
-                Ok(()) => {}
-                Err(Misplaced::Full(message)) => {
-                    state.homeless.push_front(message);
-                    break;
-                }
-                Err(Misplaced::Unencodable(message)) => {
-                    state.retired.dropped.decode += 1;
-                    settle(&message, Outcome::Undecodable);
-                }
-            }
-        }
-        let left = !state.homeless.is_empty();
-        self.has_homeless.store(left, Ordering::Release);
-        drop(state);
-        // Only now, or senders would take what the next of these needs.
-        for route in self.routes.load().iter() {
-            match route {
-                Route::Remote(lane) => lane.look(|out| self.offer(out)),
-                Route::Local(lane) => lane.recount(),
-            }
-        }
-        if left {
-            self.ask_for_credit();
-        }
-    }
-
-    fn place(&self, message: Homeless) -> Result<(), Misplaced> {
-        let mut message = Some(message);
-        let mut outcome = None;
-        for route in self.routes.load().iter() {
-            let placed = match route {
-                Route::Remote(lane) => lane.with(|out| {
-                    if out.credit() == 0 {
-                        return None;
-                    }
-                    let adopted = out.lane.adopt(message.take()?, self.max_message);
-                    self.withdraw(out);
-                    Some(adopted)
-                }),
-                Route::Local(lane) => {
-                    if lane.credit() == 0 {
-                        continue;
-                    }
-                    let Some(taken) = message.take() else { break };
-                    if let Err(refused) = lane.adopt(taken) {
-                        message = Some(refused);
-                        continue;
-                    }
-                    Some(Ok(()))
-                }
-            };
-            if placed.is_some() {
-                outcome = placed;
-                break;
-            }
-        }
-        match (outcome, message) {
-            (Some(Ok(())), _) | (None, None) => Ok(()),
-            (Some(Err(message)), _) => Err(Misplaced::Unencodable(message)),
-            (None, Some(message)) => Err(Misplaced::Full(message)),
-        }
-    }
-
-    fn take_in_homeless(&self, state: &mut State, messages: Vec<Homeless>) {
-        if !messages.is_empty() {
-            state.homeless.extend(messages);
-            self.has_homeless.store(true, Ordering::Release);
-        }
-    }
-
-    /// Gives up messages that have no lane: the node stops.
-    pub(crate) fn drop_homeless(&self) {
-        let mut state = self.state.lock();
-        let homeless = std::mem::take(&mut state.homeless);
-        state.retired.dropped.no_receiver += homeless.len() as u64;
-        self.has_homeless.store(false, Ordering::Release);
-        drop(state);
-        homeless.iter().for_each(|message| settle(message, Outcome::NoReceiver));
-        self.settled.notify_waiters();
-    }
 }
 
 /// Puts a value into a lane of this process. Whether the lane took it.
@@ -459,17 +328,6 @@ struct Unused<'a>(&'a Semaphore);
 impl Drop for Unused<'_> {
     fn drop(&mut self) {
         self.0.add_permits(1);
-    }
-}
-
-enum Misplaced {
-    Full(Homeless),
-    Unencodable(Homeless),
-}
-
-fn settle(message: &Homeless, outcome: Outcome) {
-    if let Some(receipt) = &message.receipt {
-        receipt.settle(outcome);
     }
 }
 

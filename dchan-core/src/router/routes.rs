@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::{LocalLane, Route, Router, State, settle};
+use super::{LocalLane, Route, Router, State, homeless::settle};
 use crate::{NodeId, ReceiverId, View, lane::Outcome, peers::stop_lane};
 
 impl Router {

@@ -1,0 +1,107 @@
+//! Messages come.
+
+use super::*;
+
+impl Core {
+    /// Some messages have come in.
+    pub(crate) fn data(
+        &mut self,
+        slot: SlotId,
+        epoch: Epoch,
+        header: &DataHeader,
+        records: Records,
+    ) -> Result<(), LaneFault> {
+        let Some(lane) = self.lanes.get_mut(&slot) else { return Ok(()) };
+        let Some((delivery, bytes)) = lane.inbound.data(epoch, header, records)? else {
+            return Ok(());
+        };
+        self.window.received(slot, Amount::new(u64::from(header.count), bytes))?;
+        self.deliver(slot, delivery, bytes);
+        Ok(())
+    }
+
+    /// A part of a large message has come in.
+    pub(crate) fn chunk(
+        &mut self,
+        slot: SlotId,
+        epoch: Epoch,
+        header: &DataHeader,
+        chunk: Chunk,
+    ) -> Result<(), LaneFault> {
+        let Some(lane) = self.lanes.get_mut(&slot) else { return Ok(()) };
+        let (part, total) = (chunk.body.len() as u64, chunk.total);
+        let Some(done) = lane.inbound.chunk(epoch, header, chunk, self.max_message)? else {
+            return Ok(());
+        };
+        self.window.received(slot, Amount::new(u64::from(header.count), part))?;
+        if let Some(delivery) = done {
+            self.deliver(slot, delivery, total);
+        }
+        Ok(())
+    }
+
+    pub(super) fn deliver(&mut self, slot: SlotId, delivery: Delivery, bytes: u64) {
+        let Some(lane) = self.lanes.get(&slot) else { return };
+        let from = lane.source.node();
+        let body = match delivery.message {
+            Message::Records(records) => Body::Records(records),
+            Message::Large { flags, pieces } => Body::Single { flags, pieces, receipt: None },
+        };
+        self.queue.push_back(Batch { slot, from, count: u64::from(delivery.count), bytes, body });
+        self.wake = true;
+    }
+
+    /// Whether a sender in this process may put messages in.
+    pub(crate) fn takes_local(&self, slot: SlotId) -> bool {
+        self.lanes.get(&slot).is_some_and(|lane| !lane.ended)
+    }
+
+    /// A sender in this process puts a message in. `put` appends it to the last batch, or makes one.
+    pub(crate) fn put_local(
+        &mut self,
+        slot: SlotId,
+        bytes: u64,
+        put: impl FnOnce(Option<&mut Body>) -> Option<Body>,
+    ) {
+        let Some(lane) = self.lanes.get_mut(&slot) else { return };
+        lane.inbound.receive_local(1);
+        let from = lane.source.node();
+        self.window.put_in(slot, Amount::new(1, bytes));
+        let last = self.queue.back_mut().filter(|batch| batch.slot == slot);
+        match last {
+            Some(batch) => match put(Some(&mut batch.body)) {
+                None => {
+                    batch.count += 1;
+                    batch.bytes += bytes;
+                }
+                Some(body) => self.queue.push_back(Batch { slot, from, count: 1, bytes, body }),
+            },
+            None => {
+                if let Some(body) = put(None) {
+                    self.queue.push_back(Batch { slot, from, count: 1, bytes, body });
+                }
+            }
+        }
+        self.wake = true;
+    }
+
+    /// What the sender of a lane needs and gives back.
+    pub(crate) fn want(
+        &mut self,
+        slot: SlotId,
+        epoch: Epoch,
+        want: &Want,
+    ) -> Result<(), LaneFault> {
+        if !self.lanes.get(&slot).is_some_and(|lane| lane.inbound.is_attached(epoch)) {
+            return Ok(());
+        }
+        self.window.want(slot, want)?;
+        self.balance(None);
+        Ok(())
+    }
+
+    /// How many messages a sender in this process may put in.
+    pub(crate) fn local_credit(&self, slot: SlotId) -> u64 {
+        self.window.unused(slot)
+    }
+}

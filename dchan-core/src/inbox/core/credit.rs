@@ -1,0 +1,67 @@
+//! Credit goes back to the senders.
+
+use super::*;
+
+impl Core {
+    /// The credit of a lane, for its sender. `None` if the lane has no connection.
+    pub(crate) fn credit(&mut self, slot: SlotId, id: LaneId, epoch: Epoch) -> Option<Credit> {
+        let lane = self.lanes.get(&slot)?;
+        lane.inbound.is_attached(epoch).then(|| self.credit_of(slot, id))
+    }
+
+    pub(super) fn credit_of(&mut self, slot: SlotId, id: LaneId) -> Credit {
+        let limit = self.window.limit(slot);
+        let (taken, skipped) = match self.lanes.get(&slot) {
+            Some(lane) => (lane.inbound.taken(), lane.inbound.skipped()),
+            None => (0, Vec::new()),
+        };
+        let (limit_messages, limit_bytes) = (limit.messages, limit.bytes);
+        Credit { lane: id, taken, limit_messages, limit_bytes, skipped }
+    }
+
+    pub(super) fn owe(&mut self, slot: SlotId) {
+        if self.window.owes(slot)
+            && let Some(InLane { source: Source::Remote { lane, upstream, .. }, .. }) =
+                self.lanes.get(&slot)
+        {
+            self.notices.push(Notice::Owe(upstream.clone(), *lane));
+        }
+    }
+
+    /// Shares out what there is. The lane that is being answered anyway needs no notice.
+    pub(super) fn balance(&mut self, answered: Option<SlotId>) {
+        let grants = self.window.balance();
+        for slot in grants.granted {
+            match self.lanes.get(&slot).map(|lane| &lane.source) {
+                Some(Source::Remote { lane, upstream, .. }) if answered != Some(slot) => {
+                    self.notices.push(Notice::Owe(upstream.clone(), *lane));
+                }
+                Some(Source::Local { sender, .. }) => {
+                    self.notices.push(Notice::Granted(sender.clone()));
+                }
+                _ => {}
+            }
+        }
+        for slot in grants.reclaim {
+            match self.lanes.get(&slot).map(|lane| lane.source.clone()) {
+                Some(Source::Remote { lane, upstream, .. }) => {
+                    self.notices.push(Notice::Reclaim(upstream, lane));
+                }
+                Some(Source::Local { sender, .. }) => self.reclaim_local(slot, &sender),
+                None => {}
+            }
+        }
+    }
+
+    /// A sender in this process answers at once: what it has not used and not promised is given back.
+    pub(super) fn reclaim_local(&mut self, slot: SlotId, sender: &Arc<dyn LocalSender>) {
+        self.window.give_back(slot, sender.reserved());
+        self.notices.push(Notice::Granted(sender.clone()));
+    }
+
+    /// A sender in this process waits for credit.
+    pub(crate) fn ask_local(&mut self, slot: SlotId) {
+        self.window.ask(slot);
+        self.balance(None);
+    }
+}

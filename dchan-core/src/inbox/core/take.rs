@@ -1,0 +1,97 @@
+//! Messages are taken.
+
+use super::*;
+
+impl Core {
+    /// The receiver is so far in its batch. `answer`: tell the sender at once.
+    pub(crate) fn sync(&mut self, so_far: Amount, answer: bool) {
+        let Some(present) = &mut self.present else { return };
+        let news = so_far.saturating_sub(present.accounted);
+        let slot = present.slot;
+        if news.messages > 0 {
+            present.accounted = so_far;
+            self.take(slot, news, Ledger { taken: news.messages, ..Ledger::default() });
+        }
+        if answer {
+            self.owe(slot);
+        }
+    }
+
+    /// The receiver is through with its batch. If that was all there is, then senders hear of it now.
+    pub(crate) fn sync_end(&mut self, so_far: Amount) {
+        self.sync(so_far, false);
+        if self.queue.is_empty() {
+            self.tell_all();
+        }
+    }
+
+    pub(super) fn tell_all(&mut self) {
+        for slot in std::mem::take(&mut self.untold) {
+            self.owe(slot);
+        }
+    }
+
+    /// The next message of the batch is settled, but not taken.
+    pub(crate) fn skip(&mut self, bytes: u64) {
+        let Some(present) = &mut self.present else { return };
+        present.accounted += Amount::new(1, bytes);
+        let slot = present.slot;
+        if let Some(lane) = self.lanes.get_mut(&slot) {
+            lane.inbound.note_skipped();
+        }
+        let mut ledger = Ledger::default();
+        ledger.dropped.decode = 1;
+        self.take(slot, Amount::new(1, bytes), ledger);
+        self.owe(slot);
+    }
+
+    pub(super) fn take(&mut self, slot: SlotId, amount: Amount, settled: Ledger) {
+        let Some(lane) = self.lanes.get_mut(&slot) else { return };
+        lane.inbound.take(amount.messages);
+        if let Source::Local { sender, .. } = &lane.source {
+            self.notices.push(Notice::Settled(sender.clone(), settled));
+        } else if !self.untold.contains(&slot) {
+            self.untold.push(slot);
+        }
+        self.window.taken(slot, amount);
+        self.balance(None);
+        self.end_if_drained(slot);
+    }
+
+    /// The next batch, if there is one.
+    pub(crate) fn next(&mut self) -> Next {
+        self.present = None;
+        // What is here of a receiver that was stopped waits to be given back.
+        let stopped = self.state == State::Stopped;
+        if !stopped && let Some(batch) = self.queue.pop_front() {
+            let (slot, count) = (batch.slot, batch.count);
+            self.present = Some(Present { slot, accounted: Amount::default(), count });
+            return Next::Batch(batch);
+        }
+        self.tell_all();
+        if let Some(node) = self.lost.pop_front() {
+            return Next::Lost(node);
+        }
+        self.settle_state();
+        match self.state {
+            State::Closed => Next::Closed,
+            State::Stopped => Next::Stopped,
+            State::Open | State::Closing => Next::Empty,
+        }
+    }
+
+    /// The way back to the sender of a lane in another process.
+    pub(crate) fn upstream(&self, slot: SlotId) -> Option<Arc<dyn Upstream>> {
+        match &self.lanes.get(&slot)?.source {
+            Source::Remote { upstream, .. } => Some(upstream.clone()),
+            Source::Local { .. } => None,
+        }
+    }
+
+    /// The same for the batch that the receiver is in the midst of.
+    pub(crate) fn upstream_of_present(&self) -> Option<Arc<dyn Upstream>> {
+        let present = self.present.as_ref()?;
+        let midst = present.accounted.messages < present.count;
+        midst.then(|| self.upstream(present.slot)).flatten()
+    }
+}

@@ -1,0 +1,208 @@
+//! Connections come and go.
+
+use super::*;
+
+impl Peer {
+    /// Lets a connection stand, unless another one has a rank as high.
+    pub(in crate::peers) fn install(
+        self: &Arc<Self>,
+        hello: &Hello,
+        rank: Rank,
+    ) -> Result<Installed, Refusal> {
+        let _passage = self.passage.lock();
+        let mut state = self.state.lock();
+        let known = state.hello.as_ref().map(|known| (known.boot, known.incarnation));
+        let reborn = known.is_some_and(|(boot, _)| boot != hello.boot);
+        match known {
+            Some((_, ours)) if reborn && state.standing.is_some() && hello.incarnation < ours => {
+                return Err(Refusal::Outdated { ours, theirs: hello.incarnation });
+            }
+            _ if reborn => state.ranks = Ranks::default(),
+            _ => {}
+        }
+        state.ranks.establish(rank).map_err(|standing| Refusal::Established {
+            attempt: standing.attempt,
+            dialler: standing.dialler,
+        })?;
+        state.epoch += 1;
+        let epoch = state.epoch;
+        let outbox = Arc::new(Outbox::new(epoch, self.shared.config.limits.link));
+        let cancel = CancellationToken::new();
+        if let Some(old) = state.standing.replace(cancel.clone()) {
+            old.cancel();
+        }
+        state.addr = Some(hello.addr.clone());
+        state.hello = Some(hello.clone());
+        state.heard = Heard::default();
+        state.suspect = false;
+        self.outbox.store(Some(outbox.clone()));
+        drop(state);
+        self.asks.lock().on_down();
+        self.cut_incoming();
+        self.revive(reborn, epoch, &outbox);
+        self.up.send_replace(epoch);
+        self.publish();
+        metrics::counter!("dchan_link_established_total", "peer" => self.id.to_string())
+            .increment(1);
+        debug!(peer = %self.id, addr = %hello.addr, epoch, "link established");
+        Ok(Installed { epoch, outbox, cancel })
+    }
+
+    /// Brings the lanes into a new connection, or buries those of a process that is gone.
+    pub(super) fn revive(self: &Arc<Self>, reborn: bool, epoch: Epoch, outbox: &Arc<Outbox>) {
+        let (lanes, given_up, boot) = {
+            let mut state = self.state.lock();
+            let given_up = std::mem::take(&mut state.given_up);
+            let boot = state.hello.as_ref().map(|hello| hello.boot);
+            (state.outs.values().cloned().collect::<Vec<_>>(), given_up, boot)
+        };
+        for lane in lanes {
+            if Some(lane.receiver.boot) == boot {
+                lane.on_up(epoch);
+                if let Some(owner) = lane.owner() {
+                    owner.recount(&lane);
+                }
+            } else {
+                self.kill(&lane);
+            }
+        }
+        if reborn {
+            info!(peer = %self.id, "the peer has started anew");
+            self.bury_incoming();
+            return;
+        }
+        let tombstones = self.incoming.lock().tombstones();
+        for closed in tombstones {
+            outbox.control(Control::Closed(closed));
+        }
+        for (lane, (namespace, receiver)) in given_up {
+            let attach = Attach { namespace, receiver, fresh: false, taken: 0, wanting: false };
+            let words = [LaneFrame::Attach(attach), LaneFrame::Fin];
+            let payloads = words.iter().filter_map(LaneFrame::encode_plain);
+            outbox.frames(payloads.map(|payload| Frame::new(lane, payload)));
+        }
+    }
+
+    /// Serves a connection until it ends.
+    pub(in crate::peers) async fn serve(
+        self: Arc<Self>,
+        installed: Installed,
+        mut connection: Connection,
+        role: Role,
+    ) {
+        let Installed { epoch, outbox, cancel } = installed;
+        let side = match role {
+            Role::Dialler => Side::Dialler,
+            Role::Listener(mine) => {
+                let welcomed = welcome(&mut *connection.sink, &mine);
+                let limit = self.shared.config.times.handshake;
+                match tokio::time::timeout(limit, welcomed).await {
+                    Ok(Ok(())) => Side::Listener,
+                    Ok(Err(error)) => return self.on_cut(epoch, &error.into()),
+                    Err(_) => return self.on_cut(epoch, &Cut::Silent),
+                }
+            }
+        };
+        let session = Session {
+            epoch,
+            outbox: outbox.clone(),
+            endpoint: Arc::new(self.clone()),
+            times: self.shared.config.times,
+            tell_after: self.shared.config.limits.link / 4,
+            heard: Arc::default(),
+        };
+        let Connection { sink, stream, .. } = connection;
+        let silence = self.shared.config.times.silence;
+        let writing = session.clone().write(sink, side);
+        let mut writer = self.shared.tasks.spawn({
+            let cancel = cancel.clone();
+            async move { cancel.run_until_cancelled(writing).await.unwrap_or(Cut::Superseded) }
+        });
+        let reader = session.read(stream);
+        tokio::pin!(reader);
+        let cut = tokio::select! {
+            () = cancel.cancelled() => Cut::Superseded,
+            cut = &mut reader => cut,
+            written = &mut writer => match written {
+                Ok(Cut::Closed) => {
+                    // Our side is done; the other may still have things to say, for a while.
+                    let _ended = tokio::time::timeout(silence, &mut reader).await;
+                    Cut::Closed
+                }
+                Ok(cut) => cut,
+                Err(_) => Cut::Closed,
+            },
+        };
+        cancel.cancel();
+        self.on_cut(epoch, &cut);
+    }
+
+    /// The connection is gone: everything waits for the next one.
+    pub(super) fn on_cut(self: &Arc<Self>, epoch: Epoch, cut: &Cut) {
+        metrics::counter!("dchan_link_cut_total", "peer" => self.id.to_string(), "reason" => cut.reason())
+            .increment(1);
+        let passage = self.passage.lock();
+        let lanes = {
+            let mut state = self.state.lock();
+            if state.epoch != epoch || state.standing.take().is_none() {
+                return;
+            }
+            state.ranks.fall();
+            state.outs.values().cloned().collect::<Vec<_>>()
+        };
+        self.up.send_replace(0);
+        self.outbox.store(None);
+        match cut {
+            Cut::Protocol(error) => warn!(peer = %self.id, %error, "link cut"),
+            Cut::Closed | Cut::Superseded | Cut::Ended => {
+                debug!(peer = %self.id, reason = %cut, "link cut")
+            }
+            _ => info!(peer = %self.id, reason = %cut, "link cut"),
+        }
+        for lane in lanes {
+            lane.on_down();
+            if let Some(owner) = lane.owner() {
+                owner.recount(&lane);
+            }
+        }
+        self.cut_incoming();
+        self.asks.lock().on_down();
+        self.publish();
+        drop(passage);
+        if !self.shared.stopping.is_cancelled() {
+            self.dial_if_wanted();
+            self.shared.tasks.spawn(self.clone().give_up_later(epoch));
+        }
+    }
+
+    /// The one deadline of a link: if no connection comes in time, its lanes are given up.
+    pub(super) async fn give_up_later(self: Arc<Self>, epoch: Epoch) {
+        let mut up = self.watch_up();
+        let back = tokio::time::timeout(self.shared.config.times.lane, up.wait_for(|up| *up != 0));
+        let came_back = tokio::select! {
+            () = self.shared.stopping.cancelled() => return,
+            back = back => back.is_ok(),
+        };
+        if came_back || self.state.lock().epoch != epoch {
+            return;
+        }
+        warn!(peer = %self.id, "the peer was out of reach for too long: its lanes are given up");
+        self.give_up();
+    }
+
+    /// Gives up all lanes: what was handed has an unknown fate.
+    pub(crate) fn give_up(&self) {
+        let lanes: Vec<_> = self.state.lock().outs.values().cloned().collect();
+        for lane in lanes {
+            let namespace = lane.look(|out| out.lane.namespace.clone());
+            let most = self.shared.config.limits.lanes;
+            let mut state = self.state.lock();
+            if state.given_up.len() < most {
+                state.given_up.insert(lane.id, (namespace, lane.receiver));
+            }
+            drop(state);
+            self.lose(&lane);
+        }
+        self.lose_incoming();
+    }
+}

@@ -1,0 +1,125 @@
+//! What a peer says of the link and its lanes.
+
+use super::*;
+
+impl Peer {
+    pub(super) fn on_control(
+        self: &Arc<Self>,
+        epoch: Epoch,
+        control: Control,
+    ) -> Result<(), ProtocolError> {
+        match control {
+            Control::Beat(beat) => self.on_beat(&beat),
+            Control::Received(total) => {
+                if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
+                    && !outbox.on_received(total)
+                {
+                    return Err(ProtocolError(format!(
+                        "{total} bytes received: more than were sent"
+                    )));
+                }
+            }
+            Control::Credit(credit) => {
+                self.on_out(credit.lane, |lane| lane.on_credit(epoch, &credit))?;
+            }
+            Control::Resumed(resumed) => {
+                self.on_out(resumed.credit.lane, |lane| lane.on_resumed(epoch, &resumed))?;
+            }
+            Control::Reclaim(id) => self.on_out(id, |lane| {
+                lane.on_reclaim(epoch);
+                Ok(())
+            })?,
+            Control::Stop(id) => self.stop(id),
+            Control::Closed(closed) => self.on_closed(&closed)?,
+            Control::NotFound(id) => {
+                if let Some(lane) = self.out(id) {
+                    self.lose(&lane);
+                }
+            }
+            Control::Bye => self.on_bye(),
+            Control::Hello(_) | Control::Welcome(_) | Control::Refuse(..) => {
+                return Err(ProtocolError("a handshake in the midst of a connection".into()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop(&self, id: LaneId) {
+        if let Some(lane) = self.out(id) {
+            stop_lane(&lane);
+        }
+    }
+
+    /// The process at the other end is done in good order: nothing is left that it could answer for.
+    pub(super) fn on_bye(&self) {
+        debug!(peer = %self.id, "the peer said goodbye");
+        let lanes: Vec<_> = self.state.lock().outs.values().cloned().collect();
+        for lane in lanes {
+            self.kill(&lane);
+        }
+        self.bury_incoming();
+    }
+
+    pub(super) fn on_beat(&self, beat: &Beat) {
+        let now = self.shared.now_micros();
+        let mut state = self.state.lock();
+        state.heard.version = beat.version;
+        state.heard.last = Some((beat.sent, now));
+        if let Some((sent, held)) = beat.echo {
+            let micros = now.saturating_sub(sent).saturating_sub(held);
+            let round_trip = Duration::from_micros(micros);
+            state.heard.round_trip = Some(round_trip);
+            metrics::histogram!("dchan_link_round_trip_seconds").record(round_trip);
+        }
+        drop(state);
+        self.publish();
+    }
+}
+
+impl Endpoint for Arc<Peer> {
+    fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<(), ProtocolError> {
+        match frame.lane {
+            LaneId::CONTROL => {
+                let mut payload = frame.payload;
+                while let Some(control) = Control::decode_next(&mut payload)? {
+                    self.on_control(epoch, control)?;
+                }
+                Ok(())
+            }
+            LaneId::REQUESTS => self.on_request_frame(frame.payload),
+            lane if lane.is_data() => self.on_lane_frame(epoch, lane, frame.payload),
+            lane => Err(ProtocolError(format!("a frame of lane {lane}, which is not in use"))),
+        }
+    }
+
+    fn on_verdict(&self, epoch: Epoch, verdict: Verdict) {
+        let suspect = verdict != Verdict::Alive;
+        let mut state = self.state.lock();
+        if state.epoch == epoch && state.suspect != suspect {
+            state.suspect = suspect;
+            let lanes: Vec<_> = state.outs.values().cloned().collect();
+            drop(state);
+            for lane in lanes {
+                lane.suspend(suspect);
+                if let Some(owner) = lane.owner() {
+                    owner.recount(&lane);
+                }
+            }
+            self.publish();
+        } else {
+            drop(state);
+        }
+        let watched = std::mem::take(&mut *self.watched.lock());
+        watched.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.look());
+    }
+
+    fn beat(&self) -> Beat {
+        let now = self.shared.now_micros();
+        let echo = self.state.lock().heard.last.map(|(sent, came)| (sent, now - came));
+        Beat { sent: now, echo, version: self.shared.view.borrow().version }
+    }
+
+    fn credit(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control> {
+        self.credit_of(epoch, lanes)
+    }
+}

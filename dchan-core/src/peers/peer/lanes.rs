@@ -1,0 +1,92 @@
+//! The lanes that lead to a peer.
+
+use super::*;
+
+impl Peer {
+    /// Opens a lane to a receiver of that peer.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        namespace: &Namespace,
+        receiver: ReceiverId,
+        owner: Weak<dyn LaneOwner>,
+    ) -> Arc<OutLane> {
+        let id = self.shared.next_lane();
+        let lane =
+            OutLane::new(Outbound::new(id, namespace.clone(), receiver), self.clone(), owner);
+        let mut state = self.state.lock();
+        state.outs.insert(id, lane.clone());
+        let up = state.standing.is_some()
+            && state.hello.as_ref().is_some_and(|hello| hello.boot == receiver.boot);
+        if up {
+            lane.on_up(state.epoch);
+        }
+        lane
+    }
+
+    /// The lanes that lead there, and what to do with one that is over.
+    pub(super) fn out(&self, id: LaneId) -> Option<Arc<OutLane>> {
+        self.state.lock().outs.get(&id).cloned()
+    }
+
+    /// Changes the sending side of a lane, and tells its owner.
+    pub(super) fn on_out(
+        &self,
+        id: LaneId,
+        change: impl FnOnce(&mut Outbound) -> Result<(), crate::lane::LaneFault>,
+    ) -> Result<(), ProtocolError> {
+        let Some(lane) = self.out(id) else { return Ok(()) };
+        let changed = lane.with(|out| change(&mut out.lane));
+        if let Some(owner) = lane.owner() {
+            owner.recount(&lane);
+            owner.settled();
+        }
+        changed.map_err(|fault| {
+            self.lose(&lane);
+            ProtocolError(format!("lane {id}: {fault}"))
+        })
+    }
+
+    /// The receiver of a lane is gone, or does not know it: what was handed has an unknown fate.
+    pub(super) fn kill(&self, lane: &Arc<OutLane>) {
+        self.state.lock().outs.remove(&lane.id);
+        lane.take_back(&mut Outbound::die, true);
+    }
+
+    /// The same, though the receiver may be there still: it can have another lane.
+    pub(super) fn lose(&self, lane: &Arc<OutLane>) {
+        self.kill(lane);
+        if let Some(owner) = lane.owner() {
+            owner.lost(lane);
+        }
+    }
+
+    pub(super) fn on_closed(&self, closed: &Closed) -> Result<(), ProtocolError> {
+        let lane = self.state.lock().outs.remove(&closed.lane);
+        if let Some(lane) = lane {
+            let mut fault = None;
+            let mut take = |lane: &mut Outbound| match lane.on_closed(closed.taken, &closed.skipped)
+            {
+                Ok(messages) => messages,
+                Err(found) => {
+                    fault = Some(found);
+                    lane.die()
+                }
+            };
+            lane.take_back(&mut take, true);
+            if let Some(fault) = fault {
+                return Err(ProtocolError(format!("lane {}: {fault}", closed.lane)));
+            }
+        }
+        // Also for a lane that is long forgotten: the other end repeats itself until it hears this.
+        if let (Some(outbox), Some(payload)) = (self.outbox(), LaneFrame::ClosedAck.encode_plain())
+        {
+            outbox.frames([Frame { lane: closed.lane, payload, last: true }]);
+        }
+        Ok(())
+    }
+}
+
+/// Assigns nothing more to a lane; it ends when what was handed is settled.
+pub(crate) fn stop_lane(lane: &Arc<OutLane>) {
+    lane.take_back(&mut Outbound::stop, false);
+}

@@ -1,0 +1,105 @@
+//! Messages that lost their lane and wait for another.
+
+use super::*;
+
+impl Router {
+    /// Gives messages that lost their lane other ones, oldest first, before anything new is accepted.
+    pub(super) fn place_homeless(&self) {
+        if !self.has_homeless.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self.state.lock();
+        while let Some(message) = state.homeless.pop_front() {
+            match self.place(message) {
+                Ok(()) => {}
+                Err(Misplaced::Full(message)) => {
+                    state.homeless.push_front(message);
+                    break;
+                }
+                Err(Misplaced::Unencodable(message)) => {
+                    state.retired.dropped.decode += 1;
+                    settle(&message, Outcome::Undecodable);
+                }
+            }
+        }
+        let left = !state.homeless.is_empty();
+        self.has_homeless.store(left, Ordering::Release);
+        drop(state);
+        // Only now, or senders would take what the next of these needs.
+        for route in self.routes.load().iter() {
+            match route {
+                Route::Remote(lane) => lane.look(|out| self.offer(out)),
+                Route::Local(lane) => lane.recount(),
+            }
+        }
+        if left {
+            self.ask_for_credit();
+        }
+    }
+
+    fn place(&self, message: Homeless) -> Result<(), Misplaced> {
+        let mut message = Some(message);
+        let mut outcome = None;
+        for route in self.routes.load().iter() {
+            let placed = match route {
+                Route::Remote(lane) => lane.with(|out| {
+                    if out.credit() == 0 {
+                        return None;
+                    }
+                    let adopted = out.lane.adopt(message.take()?, self.max_message);
+                    self.withdraw(out);
+                    Some(adopted)
+                }),
+                Route::Local(lane) => {
+                    if lane.credit() == 0 {
+                        continue;
+                    }
+                    let Some(taken) = message.take() else { break };
+                    if let Err(refused) = lane.adopt(taken) {
+                        message = Some(refused);
+                        continue;
+                    }
+                    Some(Ok(()))
+                }
+            };
+            if placed.is_some() {
+                outcome = placed;
+                break;
+            }
+        }
+        match (outcome, message) {
+            (Some(Ok(())), _) | (None, None) => Ok(()),
+            (Some(Err(message)), _) => Err(Misplaced::Unencodable(message)),
+            (None, Some(message)) => Err(Misplaced::Full(message)),
+        }
+    }
+
+    pub(super) fn take_in_homeless(&self, state: &mut State, messages: Vec<Homeless>) {
+        if !messages.is_empty() {
+            state.homeless.extend(messages);
+            self.has_homeless.store(true, Ordering::Release);
+        }
+    }
+
+    /// Gives up messages that have no lane: the node stops.
+    pub(crate) fn drop_homeless(&self) {
+        let mut state = self.state.lock();
+        let homeless = std::mem::take(&mut state.homeless);
+        state.retired.dropped.no_receiver += homeless.len() as u64;
+        self.has_homeless.store(false, Ordering::Release);
+        drop(state);
+        homeless.iter().for_each(|message| settle(message, Outcome::NoReceiver));
+        self.settled.notify_waiters();
+    }
+}
+
+enum Misplaced {
+    Full(Homeless),
+    Unencodable(Homeless),
+}
+
+pub(super) fn settle(message: &Homeless, outcome: Outcome) {
+    if let Some(receipt) = &message.receipt {
+        receipt.settle(outcome);
+    }
+}

@@ -1,0 +1,45 @@
+//! Putting the credit of lanes on offer, and taking it off.
+
+use super::*;
+
+impl Router {
+    /// Whether the lane has credit on offer. An offer with nothing behind it is withdrawn: who finds it
+    /// must not take its permit along, or there would be too few.
+    pub(super) fn is_on_offer(&self, out: &mut Out) -> bool {
+        if out.offered > 0 && out.credit() == 0 {
+            self.offer(out);
+        }
+        out.offered > 0
+    }
+
+    /// One message of a lane's offer was used. If that used up its bytes too, then nothing is left.
+    pub(super) fn use_offer(&self, out: &mut Out) {
+        out.offered -= 1;
+        self.withdraw(out);
+    }
+
+    /// Leaves no more on offer than the lane has credit.
+    pub(super) fn withdraw(&self, out: &mut Out) {
+        let credit = out.credit();
+        if credit < out.offered {
+            self.permits.forget_permits((out.offered - credit) as usize);
+            out.offered = credit;
+        }
+    }
+
+    /// Puts as much on offer as the lane has credit.
+    pub(super) fn offer(&self, out: &mut Out) {
+        let credit = out.credit();
+        let offered = std::mem::replace(&mut out.offered, credit);
+        self.change_offer(offered, credit);
+    }
+
+    pub(super) fn change_offer(&self, before: u64, now: u64) {
+        if now > before {
+            self.offers.fetch_add(1, Ordering::Release);
+            self.permits.add_permits((now - before) as usize);
+        } else if now < before {
+            self.permits.forget_permits((before - now) as usize);
+        }
+    }
+}
