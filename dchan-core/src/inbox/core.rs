@@ -11,11 +11,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Batch, Body, LocalSender, Source, Upstream};
+use super::{Batch, LocalSender, Source, Upstream};
 use crate::{
     LaneId, NodeId,
-    lane::{Amount, Delivery, Epoch, Inbound, LaneFault, Ledger, Message, SlotId, Window},
-    wire::{Attach, Chunk, Closed, Credit, DataHeader, Records, Resumed, Want},
+    lane::{Amount, Inbound, Ledger, SlotId, Window},
+    wire::{Closed, Resumed},
 };
 
 /// What the lock of an inbox holds.

@@ -14,15 +14,14 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
 
-use super::{LaneOwner, OutLane, Shared, asks::Asks, incoming::Incoming};
+use super::{OutLane, Shared, asks::Asks, incoming::Incoming};
 use crate::{
-    Addr, Connection, Frame, LaneId, LinkState, Namespace, NodeId, PeerInfo, ReceiverId, Version,
+    Addr, LaneId, LinkState, Namespace, NodeId, PeerInfo, ReceiverId, Version,
     inbox::Inbox,
-    lane::{Epoch, Outbound},
-    link::{Cut, Endpoint, Outbox, ProtocolError, Rank, Ranks, Session, Side, Verdict, welcome},
-    wire::{Attach, Beat, Closed, Control, Hello, LaneFrame, Refusal},
+    lane::Epoch,
+    link::{Outbox, Ranks},
+    wire::{Control, Hello},
 };
 
 pub(crate) use lanes::stop_lane;

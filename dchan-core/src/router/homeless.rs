@@ -1,6 +1,9 @@
 //! Messages that lost their lane and wait for another.
 
-use super::*;
+use std::sync::atomic::Ordering;
+
+use super::{Route, Router, State};
+use crate::lane::{Homeless, Outcome};
 
 impl Router {
     /// Gives messages that lost their lane other ones, oldest first, before anything new is accepted.

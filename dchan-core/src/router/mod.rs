@@ -30,7 +30,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     Namespace, ReceiverId,
-    lane::{EncodeFault, Epoch, Homeless, Ledger, Outcome, ReceiptCell, RecordWriter},
+    lane::{EncodeFault, Epoch, Homeless, Ledger, ReceiptCell, RecordWriter},
     peers::{LaneOwner, Out, OutLane, Peers, TakeBack},
     wire::Flags,
 };

@@ -1,6 +1,9 @@
 //! Putting the credit of lanes on offer, and taking it off.
 
-use super::*;
+use std::sync::atomic::Ordering;
+
+use super::Router;
+use crate::peers::Out;
 
 impl Router {
     /// Whether the lane has credit on offer. An offer with nothing behind it is withdrawn: who finds it

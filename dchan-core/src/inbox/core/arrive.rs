@@ -1,6 +1,11 @@
 //! Messages come.
 
-use super::*;
+use super::Core;
+use crate::{
+    inbox::{Batch, Body},
+    lane::{Amount, Delivery, Epoch, LaneFault, Message, SlotId},
+    wire::{Chunk, DataHeader, Records, Want},
+};
 
 impl Core {
     /// Some messages have come in.

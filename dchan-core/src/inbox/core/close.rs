@@ -1,6 +1,11 @@
 //! The receiver closes.
 
-use super::*;
+use super::{Core, InLane, Notice, State};
+use crate::{
+    inbox::{Batch, Source},
+    lane::SlotId,
+    wire::Closed,
+};
 
 impl Core {
     /// No new messages. What is on its way still comes.

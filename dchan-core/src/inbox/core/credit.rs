@@ -1,6 +1,14 @@
 //! Credit goes back to the senders.
 
-use super::*;
+use std::sync::Arc;
+
+use super::{Core, InLane, Notice};
+use crate::{
+    LaneId,
+    inbox::{LocalSender, Source},
+    lane::{Epoch, SlotId},
+    wire::Credit,
+};
 
 impl Core {
     /// The credit of a lane, for its sender. `None` if the lane has no connection.

@@ -1,6 +1,14 @@
 //! Lanes come, go on, and go.
 
-use super::*;
+use std::sync::Arc;
+
+use super::{Attachment, Core, InLane, Notice, State};
+use crate::{
+    LaneId, NodeId,
+    inbox::{LocalSender, Source},
+    lane::{Epoch, Inbound, SlotId},
+    wire::{Attach, Closed, Resumed},
+};
 
 impl Core {
     /// A lane begins. `None` if nothing new may come.

@@ -1,6 +1,12 @@
 //! Messages are taken.
 
-use super::*;
+use std::sync::Arc;
+
+use super::{Core, Next, Notice, Present, State};
+use crate::{
+    inbox::{Source, Upstream},
+    lane::{Amount, Ledger, SlotId},
+};
 
 impl Core {
     /// The receiver is so far in its batch. `answer`: tell the sender at once.

@@ -1,6 +1,17 @@
 //! Connections come and go.
 
-use super::*;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{Heard, Installed, Peer, Role};
+use crate::{
+    Connection, Frame,
+    lane::Epoch,
+    link::{Cut, Outbox, Rank, Ranks, Session, Side, welcome},
+    wire::{Attach, Control, Hello, LaneFrame, Refusal},
+};
 
 impl Peer {
     /// Lets a connection stand, unless another one has a rank as high.

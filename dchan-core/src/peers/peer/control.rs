@@ -1,6 +1,19 @@
 //! What a peer says of the link and its lanes.
 
-use super::*;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tracing::debug;
+
+use super::{Peer, lanes::stop_lane};
+use crate::{
+    Frame, LaneId,
+    lane::Epoch,
+    link::{Endpoint, ProtocolError, Verdict},
+    wire::{Beat, Control},
+};
 
 impl Peer {
     pub(super) fn on_control(

@@ -1,6 +1,15 @@
 //! The lanes that lead to a peer.
 
-use super::*;
+use std::sync::{Arc, Weak};
+
+use super::Peer;
+use crate::{
+    Frame, LaneId, Namespace, ReceiverId,
+    lane::Outbound,
+    link::ProtocolError,
+    peers::{LaneOwner, OutLane},
+    wire::{Closed, LaneFrame},
+};
 
 impl Peer {
     /// Opens a lane to a receiver of that peer.
