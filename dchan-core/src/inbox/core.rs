@@ -14,7 +14,7 @@ use std::{
 use super::{Batch, LocalSender, Source, Upstream};
 use crate::{
     LaneId, NodeId,
-    lane::{Amount, Inbound, Ledger, SlotId, Window},
+    lane::{Amount, Epoch, Inbound, Ledger, SlotId, Window},
     wire::{Closed, Resumed},
 };
 
@@ -75,16 +75,9 @@ pub(crate) enum Next {
     Stopped,
 }
 
-/// What became of an attempt to attach.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Attachment {
-    Resumed(SlotId, Resumed),
-    /// It is over, or will be as soon as what is here is taken: the answer comes then.
-    Ending,
-}
-
 /// Something that others are told once the lock is free.
 pub(crate) enum Notice {
+    Resumed(Arc<dyn Upstream>, Epoch, Resumed),
     Owe(Arc<dyn Upstream>, LaneId),
     Reclaim(Arc<dyn Upstream>, LaneId),
     Stop(Arc<dyn Upstream>, LaneId),
@@ -98,6 +91,7 @@ pub(crate) enum Notice {
 impl Notice {
     pub(crate) fn deliver(self) {
         match self {
+            Self::Resumed(upstream, epoch, resumed) => upstream.resumed(epoch, resumed),
             Self::Owe(upstream, lane) => upstream.owe(lane),
             Self::Reclaim(upstream, lane) => upstream.reclaim(lane),
             Self::Stop(upstream, lane) => upstream.stop(lane),

@@ -20,11 +20,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     LaneId, Namespace, NodeId, ReceiverId,
-    lane::{Amount, AnyQueue, Ledger, ReceiptCell, SlotId},
-    wire::{Closed, Flags, Records},
+    lane::{Amount, AnyQueue, Epoch, Ledger, ReceiptCell, SlotId},
+    wire::{Closed, Flags, Records, Resumed},
 };
 
-pub(crate) use self::core::{Attachment, Core, Next, State};
+pub(crate) use self::core::{Core, Next, State};
 
 /// What has arrived for one receiver.
 pub(crate) struct Inbox {
@@ -64,6 +64,8 @@ impl Progress {
 
 /// The way back to the sender of a lane.
 pub(crate) trait Upstream: Send + Sync {
+    /// Answer the introduction of a lane, in the connection that it came through.
+    fn resumed(&self, epoch: Epoch, resumed: Resumed);
     /// Tell the sender of its credit, soon.
     fn owe(&self, lane: LaneId);
     /// Ask the sender for credit that it does not need.

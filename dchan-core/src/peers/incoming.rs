@@ -8,10 +8,10 @@ use tracing::warn;
 use super::Peer;
 use crate::{
     LaneId,
-    inbox::{Attachment, Inbox, Source, Upstream},
+    inbox::{Inbox, Source, Upstream},
     lane::{Epoch, LaneFault, SlotId},
     link::ProtocolError,
-    wire::{Attach, Closed, Control, LaneFrame},
+    wire::{Attach, Closed, Control, LaneFrame, Resumed},
 };
 
 /// The lanes that come in from a peer, and those that are over but not confirmed.
@@ -134,16 +134,7 @@ impl Peer {
             None => None,
         };
         if let Some((inbox, slot)) = known {
-            if let Attachment::Resumed(_, mut resumed) =
-                inbox.with(|core| core.attach(slot, epoch, attach))
-            {
-                resumed.credit.lane = id;
-                self.control_in(epoch, Control::Resumed(resumed));
-                if !inbox.is_open() {
-                    // Behind the answer: what the last connection lost goes to others, too.
-                    self.control_in(epoch, Control::Stop(id));
-                }
-            }
+            inbox.with(|core| core.attach(slot, epoch, attach));
             return Ok(());
         }
         if !attach.fresh {
@@ -167,21 +158,20 @@ impl Peer {
         let inbox = inbox.filter(|inbox| inbox.namespace == attach.namespace);
         let upstream: Arc<dyn Upstream> = self.clone();
         let source = Source::Remote { node: self.id, lane: id, upstream };
-        let opened = inbox.and_then(|inbox| {
-            let opened = inbox.with(|core| core.open(source, epoch, attach));
-            opened.map(|(slot, resumed)| (inbox, slot, resumed))
+        let opened = inbox.is_some_and(|inbox| {
+            inbox.with(|core| {
+                let opened = core.open(source, epoch, attach);
+                if let Some(slot) = opened {
+                    // Before anybody can hear of the lane, or end it.
+                    let live = InEntry::Live(inbox.clone(), slot);
+                    self.incoming.lock().entries.insert(id, live);
+                }
+                opened.is_some()
+            })
         });
-        match opened {
-            Some((inbox, slot, resumed)) => {
-                // The receiver may have closed meanwhile: then how it ended stands here already.
-                let live = InEntry::Live(inbox, slot);
-                self.incoming.lock().entries.entry(id).or_insert(live);
-                self.control_in(epoch, Control::Resumed(resumed));
-            }
-            None => {
-                let (taken, skipped) = (0, Vec::new());
-                self.control(Control::Closed(Closed { lane: id, taken, skipped }));
-            }
+        if !opened {
+            let (taken, skipped) = (0, Vec::new());
+            self.control_in(epoch, Control::Closed(Closed { lane: id, taken, skipped }));
         }
         Ok(())
     }
@@ -200,6 +190,10 @@ impl Peer {
 }
 
 impl Upstream for Peer {
+    fn resumed(&self, epoch: Epoch, resumed: Resumed) {
+        self.control_in(epoch, Control::Resumed(resumed));
+    }
+
     fn owe(&self, lane: LaneId) {
         if let Some(outbox) = self.outbox() {
             outbox.owe(lane);

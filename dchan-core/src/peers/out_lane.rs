@@ -15,7 +15,7 @@ use crate::{
 /// Whoever assigns messages to lanes.
 pub(crate) trait LaneOwner: Send + Sync {
     /// The lane may have more credit, or less.
-    fn recount(&self, lane: &OutLane);
+    fn recount(&self, lane: &Arc<OutLane>);
     /// Takes messages back from a lane, which is over then if `ended`, and gives them other lanes. The
     /// account of the namespace balances before and after.
     fn take_back(&self, lane: &Arc<OutLane>, take: TakeBack<'_>, ended: bool);

@@ -271,10 +271,12 @@ struct Handle(Weak<LocalLane>);
 impl LocalSender for Handle {
     fn granted(&self) {
         if let Some(lane) = self.0.upgrade() {
-            if let Some(router) = lane.router.upgrade() {
-                router.place_homeless();
-            }
+            let Some(router) = lane.router.upgrade() else { return };
+            router.place_homeless();
             lane.recount();
+            if lane.credit() == 0 && router.is_waited_for() {
+                lane.ask();
+            }
         }
     }
 

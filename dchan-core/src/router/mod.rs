@@ -48,6 +48,8 @@ pub(crate) struct Router {
     offers: AtomicU64,
     routes: ArcSwap<Vec<Route>>,
     next: AtomicUsize,
+    /// How many senders wait for credit.
+    waiting: AtomicUsize,
     state: Mutex<State>,
     has_homeless: AtomicBool,
     settled: Notify,
@@ -102,6 +104,7 @@ impl Router {
             offers: AtomicU64::new(0),
             routes: ArcSwap::default(),
             next: AtomicUsize::new(start),
+            waiting: AtomicUsize::new(0),
             state: Mutex::default(),
             has_homeless: AtomicBool::new(false),
             settled: Notify::new(),
@@ -136,6 +139,8 @@ impl Router {
             Ok(permit) => permit.forget(),
             Err(tokio::sync::TryAcquireError::Closed) => return false,
             Err(tokio::sync::TryAcquireError::NoPermits) => {
+                // Counted before lanes are asked: one that gives its credit back later asks by itself.
+                let _waiting = Waiting::begin(&self.waiting);
                 self.ask_for_credit();
                 match self.permits.acquire().await {
                     Ok(permit) => permit.forget(),
@@ -158,6 +163,11 @@ impl Router {
                 false
             }
         }
+    }
+
+    /// Whether somebody waits for credit.
+    fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0 || self.has_homeless.load(Ordering::Acquire)
     }
 
     /// Lanes that gave their credit back are told that it is needed.
@@ -321,6 +331,22 @@ fn put_local<T: Serialize + Send + 'static>(
     }
 }
 
+/// A sender that waits for credit.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A permit that was taken. Dropped, because a value could not be encoded or panicked, it goes back:
 /// the credit is still on offer.
 struct Unused<'a>(&'a Semaphore);
@@ -353,9 +379,15 @@ pub(crate) fn encode<T: Serialize>(
 }
 
 impl LaneOwner for Router {
-    fn recount(&self, lane: &OutLane) {
+    fn recount(&self, lane: &Arc<OutLane>) {
         self.place_homeless();
-        lane.look(|out| self.offer(out));
+        lane.with(|out| {
+            self.offer(out);
+            if out.credit() == 0 && self.is_waited_for() {
+                // It may just have given its credit back, or come to stand without any.
+                out.lane.ask();
+            }
+        });
     }
 
     fn take_back(&self, lane: &Arc<OutLane>, take: TakeBack<'_>, ended: bool) {

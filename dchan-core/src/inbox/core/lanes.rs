@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Attachment, Core, InLane, Notice, State};
+use super::{Core, InLane, Notice, State};
 use crate::{
-    LaneId, NodeId,
+    NodeId,
     inbox::{LocalSender, Source},
     lane::{Epoch, Inbound, SlotId},
     wire::{Attach, Closed, Resumed},
@@ -12,44 +12,41 @@ use crate::{
 
 impl Core {
     /// A lane begins. `None` if nothing new may come.
-    pub(crate) fn open(
-        &mut self,
-        source: Source,
-        epoch: Epoch,
-        attach: &Attach,
-    ) -> Option<(SlotId, Resumed)> {
+    pub(crate) fn open(&mut self, source: Source, epoch: Epoch, attach: &Attach) -> Option<SlotId> {
         if self.state != State::Open {
             return None;
         }
         let slot = self.window.add();
         let lane = InLane { source, inbound: Inbound::default(), ended: false, wants_end: true };
         self.lanes.insert(slot, lane);
-        match self.attach(slot, epoch, attach) {
-            Attachment::Resumed(slot, resumed) => Some((slot, resumed)),
-            Attachment::Ending => None,
-        }
+        self.attach(slot, epoch, attach);
+        Some(slot)
     }
 
-    /// A lane goes on in a new connection.
-    pub(crate) fn attach(&mut self, slot: SlotId, epoch: Epoch, attach: &Attach) -> Attachment {
+    /// A lane goes on in a new connection. Its sender is answered, unless the lane is over: then it
+    /// hears how it ended as soon as what is here is taken.
+    pub(crate) fn attach(&mut self, slot: SlotId, epoch: Epoch, attach: &Attach) {
         let state = self.state;
         let Some(lane) = self.lanes.get_mut(&slot).filter(|lane| !lane.ended) else {
             self.end_if_drained(slot);
-            return Attachment::Ending;
+            return;
         };
+        let Source::Remote { lane: id, upstream, .. } = lane.source.clone() else { return };
         if !lane.inbound.attach(epoch, attach.taken) {
             // A connection that is history by now.
-            return Attachment::Ending;
+            return;
         }
-        let id = match &lane.source {
-            Source::Remote { lane: id, .. } => *id,
-            Source::Local { .. } => LaneId::CONTROL,
-        };
         let next_frame = lane.inbound.next_frame();
         self.window.attach(slot, attach.wanting && state == State::Open);
         self.balance(Some(slot));
         let credit = self.credit_of(slot, id);
-        Attachment::Resumed(slot, Resumed { next_frame, credit })
+        // As a notice, and so in order: what is said of the lane before this is not listened to.
+        let resumed = Resumed { next_frame, credit };
+        self.notices.push(Notice::Resumed(upstream.clone(), epoch, resumed));
+        if state != State::Open {
+            // Behind the answer: what the last connection lost goes to others, too.
+            self.notices.push(Notice::Stop(upstream, id));
+        }
     }
 
     /// A sender in this process begins.
