@@ -13,37 +13,8 @@ dchan_conformance::cluster_tests![
     a_cold_cluster_is_quick,
     anyone_sees_a_receiver_of_anyone,
     channels_flow_on_without_the_leader,
+    a_removed_node_comes_back,
 ];
-
-mod removal {
-    use std::sync::Arc;
-
-    use dchan_conformance::{
-        cluster::{Cluster, Kind, run},
-        tcp::TcpTransport,
-    };
-    use dchan_transport_grpc::GrpcTransport;
-
-    use super::a_removed_node_comes_back;
-
-    #[tokio::test(start_paused = true)]
-    async fn memory() {
-        run(Cluster::new(Kind::Memory, Arc::new(TcpTransport)), a_removed_node_comes_back).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "on a busy machine the node is not taken off the list in time, and it is not known why"]
-    async fn tcp() {
-        run(Cluster::new(Kind::Tcp, Arc::new(TcpTransport)), a_removed_node_comes_back).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "on a busy machine the node is not taken off the list in time, and it is not known why"]
-    async fn grpc() {
-        let transport = Arc::new(GrpcTransport::new());
-        run(Cluster::new(Kind::Grpc, transport), a_removed_node_comes_back).await;
-    }
-}
 
 async fn start(cluster: &Cluster, spot: &Spot, founders: &[Spot]) -> Node {
     let dir = DataDir::temporary().unwrap();
@@ -60,7 +31,7 @@ async fn start(cluster: &Cluster, spot: &Spot, founders: &[Spot]) -> Node {
 }
 
 async fn three(cluster: &Cluster) -> Vec<Node> {
-    let spots = [cluster.spot().await, cluster.spot().await, cluster.spot().await];
+    let spots = [cluster.spot(), cluster.spot(), cluster.spot()];
     join_all(spots.iter().map(|spot| start(cluster, spot, &spots))).await
 }
 

@@ -64,8 +64,8 @@ impl Cluster {
     }
 
     /// A place for a node.
-    pub async fn spot(&self) -> Spot {
-        let (index, place) = self.net.add().await;
+    pub fn spot(&self) -> Spot {
+        let (index, place) = self.net.add();
         Spot { index, place }
     }
 
@@ -76,7 +76,7 @@ impl Cluster {
 
     /// Starts a node with other settings.
     pub async fn node_with(&self, set: impl FnOnce(&mut Config)) -> Node {
-        let spot = self.spot().await;
+        let spot = self.spot();
         let id = (NodeId(spot.index as u64 + 1), Incarnation(1));
         self.start(&spot, id, self.list.member(), set).await.expect("the node starts")
     }

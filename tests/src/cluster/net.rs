@@ -1,10 +1,11 @@
 //! What nodes of a test are connected by, and what can go wrong there.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use dchan_core::{Addr, Connection, Listener, MemoryNetwork, Transport, TransportError};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::proxy::{End, Proxy};
 
@@ -33,6 +34,7 @@ pub(super) struct Net {
     real: Arc<dyn Transport>,
     memory: MemoryNetwork,
     places: Mutex<Vec<Arc<Place>>>,
+    roads: Arc<Roads>,
 }
 
 /// Where a node is.
@@ -43,13 +45,12 @@ pub(super) struct Place {
     /// Where it listens.
     pub(super) listen: Addr,
     pub(super) transport: Arc<dyn Transport>,
-    proxy: Option<Arc<Proxy>>,
 }
 
 impl Net {
     pub(super) fn new(kind: Kind, real: Arc<dyn Transport>, seed: u64) -> Self {
         let memory = MemoryNetwork::new(seed);
-        Self { kind, real, memory, places: Mutex::default() }
+        Self { kind, real, memory, places: Mutex::default(), roads: Arc::default() }
     }
 
     pub(super) fn real(&self) -> Arc<dyn Transport> {
@@ -61,34 +62,27 @@ impl Net {
     }
 
     /// A place for one more node.
-    pub(super) async fn add(&self) -> (usize, Arc<Place>) {
+    pub(super) fn add(&self) -> (usize, Arc<Place>) {
+        let mut places = self.places.lock();
+        let index = places.len();
         let place = if self.kind == Kind::Memory {
-            let index = self.places.lock().len();
             let addr: Addr = format!("n{index}:1").parse().expect("an address");
             let transport = self.memory.transport(&addr);
-            Place { listen: addr.clone(), addr, transport, proxy: None }
+            Place { listen: addr.clone(), addr, transport }
         } else {
-            let proxy = Arc::new(Proxy::start().await);
-            let transport = Told { real: self.real.clone(), proxy: proxy.clone() };
-            Place {
-                addr: proxy.addr.clone(),
-                listen: "127.0.0.1:0".parse().expect("an address"),
-                transport: Arc::new(transport),
-                proxy: Some(proxy),
-            }
+            let addr = self.roads.add(index);
+            let listen = "127.0.0.1:0".parse().expect("an address");
+            let transport =
+                Travelling { index, real: self.real.clone(), roads: self.roads.clone() };
+            Place { addr, listen, transport: Arc::new(transport) }
         };
         let place = Arc::new(place);
-        let mut places = self.places.lock();
         places.push(place.clone());
-        (places.len() - 1, place)
+        (index, place)
     }
 
-    fn place(&self, at: usize) -> Arc<Place> {
-        self.places.lock()[at].clone()
-    }
-
-    /// In memory, does `memory`; else tells the proxies that stand before the two nodes, each with
-    /// which of its ends is the first of them.
+    /// In memory, does `memory`; else tells both roads between the two, each with which of its ends
+    /// is the first of them.
     fn between(
         &self,
         a: usize,
@@ -96,13 +90,12 @@ impl Net {
         memory: impl Fn(&MemoryNetwork, &Addr, &Addr),
         proxies: impl Fn(&Proxy, End),
     ) {
-        let (a, b) = (self.place(a), self.place(b));
-        match (&a.proxy, &b.proxy) {
-            (Some(before_a), Some(before_b)) => {
-                proxies(before_a, End::Node);
-                proxies(before_b, End::Dialler);
-            }
-            _ => memory(&self.memory, &a.addr, &b.addr),
+        if self.kind == Kind::Memory {
+            let [a, b] = [a, b].map(|at| self.places.lock()[at].addr.clone());
+            memory(&self.memory, &a, &b);
+        } else {
+            proxies(&self.roads.between(b, a), End::Node);
+            proxies(&self.roads.between(a, b), End::Dialler);
         }
     }
 
@@ -123,34 +116,82 @@ impl Net {
     }
 
     pub(super) fn connections(&self, a: usize, b: usize) -> usize {
-        let (a, b) = (self.place(a), self.place(b));
-        match (&a.proxy, &b.proxy) {
-            (Some(before_a), Some(before_b)) => before_a.live() + before_b.live(),
-            _ => self.memory.connections(&a.addr, &b.addr),
+        if self.kind == Kind::Memory {
+            let places = self.places.lock();
+            return self.memory.connections(&places[a].addr, &places[b].addr);
         }
+        self.roads.between(a, b).live() + self.roads.between(b, a).live()
     }
 }
 
-/// Tells the proxy before a node where that node really listens.
+/// The proxies: one for each node that dials and each that it dials, so that what breaks between two
+/// touches no third.
+#[derive(Debug, Default)]
+struct Roads {
+    ends: Mutex<Vec<RoadEnd>>,
+    proxies: Mutex<HashMap<(usize, usize), Arc<Proxy>>>,
+}
+
+/// What is known of a node that can be dialled.
 #[derive(Debug)]
-struct Told {
+struct RoadEnd {
+    addr: Addr,
+    /// Where it really listens.
+    listens: watch::Sender<Option<Addr>>,
+    /// Keeps the address that others know it by; who is not of the network is led on, too.
+    _gate: Proxy,
+}
+
+impl Roads {
+    fn add(&self, index: usize) -> Addr {
+        let listens = watch::Sender::new(None);
+        let gate = Proxy::start(listens.subscribe());
+        let addr = gate.addr.clone();
+        let mut ends = self.ends.lock();
+        assert_eq!(ends.len(), index, "places are added in order");
+        ends.push(RoadEnd { addr: addr.clone(), listens, _gate: gate });
+        addr
+    }
+
+    fn leads_to(&self, index: usize, listens: Addr) {
+        self.ends.lock()[index].listens.send_replace(Some(listens));
+    }
+
+    fn between(&self, dialler: usize, node: usize) -> Arc<Proxy> {
+        let mut proxies = self.proxies.lock();
+        let start = || Arc::new(Proxy::start(self.ends.lock()[node].listens.subscribe()));
+        proxies.entry((dialler, node)).or_insert_with(start).clone()
+    }
+
+    /// Where the dialler's own road to that address begins.
+    fn from(&self, dialler: usize, to: &Addr) -> Option<Addr> {
+        let node = self.ends.lock().iter().position(|end| end.addr == *to)?;
+        Some(self.between(dialler, node).addr.clone())
+    }
+}
+
+/// The real transport of one node, which takes the node's own roads.
+#[derive(Debug)]
+struct Travelling {
+    index: usize,
     real: Arc<dyn Transport>,
-    proxy: Arc<Proxy>,
+    roads: Arc<Roads>,
 }
 
 #[async_trait]
-impl Transport for Told {
+impl Transport for Travelling {
     fn name(&self) -> &'static str {
         self.real.name()
     }
 
     async fn listen(&self, at: &Addr) -> Result<Box<dyn Listener>, TransportError> {
         let listener = self.real.listen(at).await?;
-        self.proxy.leads_to(listener.local_addr());
+        self.roads.leads_to(self.index, listener.local_addr());
         Ok(listener)
     }
 
     async fn dial(&self, to: &Addr) -> Result<Connection, TransportError> {
-        self.real.dial(to).await
+        let road = self.roads.from(self.index, to);
+        self.real.dial(road.as_ref().unwrap_or(to)).await
     }
 }

@@ -22,7 +22,7 @@ pub(super) enum End {
     Node,
 }
 
-/// Stands before a node: others reach it only through here.
+/// A road to a node.
 #[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) addr: Addr,
@@ -32,7 +32,8 @@ pub(super) struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: watch::Sender<Option<Addr>>,
+    /// Where the node really listens.
+    target: watch::Receiver<Option<Addr>>,
     orders: watch::Sender<Orders>,
     /// What that end sends vanishes.
     dark: [AtomicBool; 2],
@@ -49,22 +50,17 @@ struct Orders {
 }
 
 impl Proxy {
-    pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    pub(super) fn start(target: watch::Receiver<Option<Addr>>) -> Self {
+        let listener = bind().expect("a free port");
         let addr = listener.local_addr().expect("a listener has an address").into();
         let shared = Arc::new(Shared {
-            target: watch::Sender::new(None),
+            target,
             orders: watch::Sender::default(),
             dark: Default::default(),
             live: AtomicUsize::new(0),
         });
         let serving = tokio::spawn(serve(listener, shared.clone()));
         Self { addr, shared, serving }
-    }
-
-    /// Where the node really listens.
-    pub(super) fn leads_to(&self, target: Addr) {
-        self.shared.target.send_replace(Some(target));
     }
 
     /// How many connections there are.
@@ -103,6 +99,13 @@ impl Drop for Proxy {
     }
 }
 
+/// A listener at a free port, without waiting for it.
+fn bind() -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
@@ -118,7 +121,7 @@ async fn connect(near: TcpStream, shared: Arc<Shared>) {
         let _healed = orders.wait_for(|orders| orders.heal != at_first.heal).await;
         return;
     }
-    let mut target = shared.target.subscribe();
+    let mut target = shared.target.clone();
     let Ok(at) = target.wait_for(Option::is_some).await.map(|at| at.clone()) else { return };
     let Some(at) = at else { return };
     let Ok(far) = TcpStream::connect(at.as_str()).await else { return };
