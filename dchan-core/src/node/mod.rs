@@ -18,7 +18,7 @@ use std::{
 
 use imbl::OrdMap;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::{
@@ -101,8 +101,8 @@ pub(crate) struct Inner {
     /// Receivers whose registration has returned: they are put back if the list loses them.
     registered: Mutex<HashSet<ReceiverId>>,
     next_receiver: AtomicU64,
-    /// Held by whoever mends the list.
-    mends: Arc<tokio::sync::Mutex<()>>,
+    /// Somebody has seen that the list is to be mended.
+    mends: Notify,
     /// Nothing is opened any more.
     closing: AtomicBool,
 }
@@ -155,6 +155,7 @@ impl Node {
         shared.tasks.spawn(serve_listener(inner.peers.clone(), listener));
         shared.tasks.spawn(serve_calls(inner.peers.clone(), calls));
         shared.tasks.spawn(inner.clone().follow_view());
+        shared.tasks.spawn(inner.clone().keep_list());
         let context = Context { me: me.clone(), requests, questions, links };
         if let Err(error) = membership.start(context).await {
             let _left = membership.leave(Duration::ZERO).await;
@@ -213,7 +214,7 @@ impl Inner {
             routers: Mutex::default(),
             registered: Mutex::default(),
             next_receiver: AtomicU64::new(0),
-            mends: Arc::default(),
+            mends: Notify::new(),
             closing: AtomicBool::new(false),
         })
     }
