@@ -133,7 +133,7 @@ fn messages_settle_inside_a_segment() {
     assert_eq!(polled(&mut lane, 1).len(), 1);
     let skipping = wire::Credit { skipped: vec![1], ..credit(3, 9, 100) };
     lane.on_credit(1, &skipping).unwrap();
-    assert_eq!(account(&lane), [5, 2, 0, 1, 2]);
+    assert_eq!((account(&lane), lane.settled()), ([5, 2, 0, 1, 2], 3));
     let outcomes: Vec<_> = cells.iter().map(|cell| cell.outcome()).collect();
     let (taken, bad) = (Some(Outcome::Taken), Some(Outcome::Undecodable));
     assert_eq!(outcomes, [taken, bad, taken, None, None]);
