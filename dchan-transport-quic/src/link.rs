@@ -24,6 +24,7 @@ pub(crate) struct Link {
     sent_all: AtomicBool,
     seen_all: AtomicBool,
     /// What the connection's packets go through, for as long as it stands.
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is held, not read"))]
     pub(crate) socket: Arc<Socket>,
 }
 
