@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ProtocolError;
 use crate::{
-    ErrorKind, Frame, FrameBatch, LaneId, NodeId, Received, TransportError,
+    ErrorKind, Frame, FrameBatch, Identity, LaneId, NodeId, Received, TransportError,
     transport::{Connection, FrameSink, FrameStream},
     wire::{Control, Hello, Refusal, VERSION},
 };
@@ -74,12 +74,20 @@ impl Ranks {
 }
 
 impl Hello {
-    /// Whether two nodes can talk at all. `self` is this node.
-    pub(crate) fn check(&self, theirs: &Hello) -> Result<(), Refusal> {
+    /// Whether two nodes can talk at all. `self` is this node; `identity` is what the transport has
+    /// proved of the other.
+    pub(crate) fn check(&self, theirs: &Hello, identity: Option<&Identity>) -> Result<(), Refusal> {
         if self.version != theirs.version {
             return Err(Refusal::Version { ours: self.version, theirs: theirs.version });
         }
         let text = |text: &str| text.chars().take(64).collect::<String>();
+        let host = theirs.addr.host();
+        if let Some(identity) = identity
+            && !identity.is_for(host)
+        {
+            let names = identity.names.iter().take(8).map(|name| text(name)).collect();
+            return Err(Refusal::Name { names, host: host.into() });
+        }
         if self.cluster_name != theirs.cluster_name {
             let (ours, theirs) = (text(&self.cluster_name), text(&theirs.cluster_name));
             return Err(Refusal::ClusterName { ours, theirs });
@@ -100,14 +108,18 @@ impl Hello {
 
 /// The dialler's part: says who it is and hears who is there.
 pub(crate) async fn greet(
-    connection: &mut Connection,
+    mut connection: Connection,
     mine: &Hello,
-) -> Result<Hello, Introduction> {
+) -> Result<(Hello, Connection), Introduction> {
     say(&mut *connection.sink, &Control::Hello(mine.clone())).await?;
     match hear(&mut *connection.stream, &connection.peer).await? {
-        Control::Welcome(theirs) => match mine.check(&theirs) {
-            Ok(()) => Ok(theirs),
-            Err(refusal) => Err(Introduction::Refused(refusal, None)),
+        Control::Welcome(theirs) => match mine.check(&theirs, connection.identity.as_ref()) {
+            Ok(()) => Ok((theirs, connection)),
+            Err(refusal) => {
+                // That it cannot be told changes nothing: there is no connection either way.
+                let _told = refuse(connection, refusal.clone(), mine.clone()).await;
+                Err(Introduction::Refused(refusal, None))
+            }
         },
         Control::Refuse(refusal, theirs) => {
             Err(Introduction::Refused(refusal.mirrored(), Some(theirs)))
@@ -133,14 +145,21 @@ pub(crate) async fn welcome(sink: &mut dyn FrameSink, mine: &Hello) -> Result<()
     say(sink, &Control::Welcome(mine.clone())).await
 }
 
-/// The listener turns the dialler away, and tells it why.
+/// Turns the other side away, tells it why, and waits until it has gone.
 pub(crate) async fn refuse(
-    mut connection: Connection,
+    connection: Connection,
     refusal: Refusal,
     mine: Hello,
 ) -> Result<(), TransportError> {
-    say(&mut *connection.sink, &Control::Refuse(refusal, Box::new(mine))).await?;
-    connection.sink.close().await
+    let Connection { mut sink, mut stream, .. } = connection;
+    say(&mut *sink, &Control::Refuse(refusal, Box::new(mine))).await?;
+    sink.close().await?;
+    // Dropping the connection before might take the refusal back.
+    let mut batch = FrameBatch::new();
+    while let Ok(Received::Frames) = stream.recv(&mut batch).await {
+        batch = FrameBatch::new();
+    }
+    Ok(())
 }
 
 fn unexpected(expected: &str, found: &Control) -> ProtocolError {
