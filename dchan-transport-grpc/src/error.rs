@@ -1,6 +1,7 @@
 use std::{error::Error as _, io};
 
 use dchan_core::{Addr, ErrorKind, TransportError};
+use dchan_tls::explain;
 use tonic::{Code, Status};
 
 /// What a call's status says about its connection.
@@ -23,12 +24,36 @@ pub(crate) fn hyper(operation: &'static str, peer: &Addr, error: hyper::Error) -
     let mut below = error.source();
     while let Some(cause) = below {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
+            if let Some(refused) = refused(operation, peer, io) {
+                return refused;
+            }
             let kind = TransportError::io(operation, peer, io.kind().into()).kind;
             return TransportError::new(kind, operation, peer).because(error);
         }
         below = cause.source();
     }
     TransportError::new(ErrorKind::Broken, operation, peer).because(error)
+}
+
+/// What an error of TLS says about its connection.
+pub(crate) fn tls(operation: &'static str, peer: &Addr, error: io::Error) -> TransportError {
+    let refused = refused(operation, peer, &error);
+    refused.unwrap_or_else(|| TransportError::io(operation, peer, error))
+}
+
+/// Whether one side does not accept the other's part of the handshake of TLS.
+fn refused(operation: &'static str, peer: &Addr, error: &io::Error) -> Option<TransportError> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let refused = TransportError::new(ErrorKind::Refused, operation, peer);
+    Some(match error {
+        rustls::Error::AlertReceived(alert) => {
+            refused.because(format!("{} ({error})", explain(u8::from(*alert))))
+        }
+        rustls::Error::InvalidMessage(_) => {
+            refused.because(format!("the peer does not speak TLS, as this node does ({error})"))
+        }
+        error => refused.because(error.clone()),
+    })
 }
 
 /// What never stood cannot break: nobody (or nobody of our kind) was reached.
