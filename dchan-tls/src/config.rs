@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ServerConfig};
 use crate::{TlsError, material::Material};
 
 /// How often files are looked at, at most.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(5) };
 
 /// Who this node is to others, and whom it believes: a certificate with its key, and the authority whose
 /// certificates it accepts. TLS 1.3 only, and both sides show a certificate.
@@ -177,5 +177,50 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("names", &self.shared.state.lock().material.names).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Authority;
+
+    /// Writes the files of a node at that host, so that they have changed.
+    fn write(at: &Path, authority: &Authority, host: &str, age: u64) {
+        let issued = authority.issue([host]).unwrap();
+        let parts = [authority.certificate_pem(), issued.certificate_pem(), issued.key_pem()];
+        for (name, pem) in ["ca", "pem", "key"].iter().zip(parts) {
+            fs::write(at.join(name), pem).unwrap();
+            let file = fs::File::options().append(true).open(at.join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+    }
+
+    fn read_from(at: &Path) -> Result<Tls, TlsError> {
+        Tls::from_files(at.join("ca"), at.join("pem"), at.join("key"))
+    }
+
+    #[test]
+    fn files_that_change_are_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new().unwrap();
+        write(dir.path(), &authority, "old", 100);
+        let tls = read_from(dir.path()).unwrap();
+        assert_eq!(tls.names(), ["old"]);
+        write(dir.path(), &authority, "new", 50);
+        assert_eq!(tls.names(), ["new"]);
+        // What cannot be used changes nothing, until it can.
+        fs::write(dir.path().join("pem"), "half of a certif").unwrap();
+        assert_eq!(tls.names(), ["new"]);
+        assert!(tls.reload().is_err());
+        write(dir.path(), &authority, "newest", 10);
+        assert_eq!(tls.names(), ["newest"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = read_from(dir.path()).unwrap_err().to_string();
+        assert!(said.contains(&dir.path().join("ca").display().to_string()), "{said}");
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, Tra
     let socket = TcpStream::connect(to.as_str()).await;
     let socket = socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket));
     let socket = socket.map_err(|error| TransportError::io("dial", to, error))?;
-    let Secured { socket, identity, first } = match tls {
+    let Secured { socket, identity, clue } = match tls {
         Some(tls) => secure::client(socket, to, tls).await?,
         None => secure::plain(socket),
     };
@@ -44,7 +44,7 @@ pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, Tra
         .max_send_buf_size(transport::SEND_BUFFER)
         .handshake(TokioIo::new(socket))
         .await
-        .map_err(|error| first.explain(error::hyper("dial", to, error)))?;
+        .map_err(|error| clue.explain(error::hyper("dial", to, error)))?;
     let (ended, end) = oneshot::channel();
     tasks.executor().execute(async move {
         // Nobody asks for it once the connection stands: its stream sees the end too.
@@ -63,7 +63,7 @@ pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, Tra
                 Ok(Err(error)) => error::hyper("dial", to, error),
                 _ => error::status("dial", to, status),
             };
-            return Err(first.explain(error));
+            return Err(clue.explain(error));
         }
     };
     Ok(connection(queue, answer, tasks, to.clone(), identity))

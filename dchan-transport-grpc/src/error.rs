@@ -24,9 +24,6 @@ pub(crate) fn hyper(operation: &'static str, peer: &Addr, error: hyper::Error) -
     let mut below = error.source();
     while let Some(cause) = below {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
-            if let Some(refused) = refused(operation, peer, io) {
-                return refused;
-            }
             let kind = TransportError::io(operation, peer, io.kind().into()).kind;
             return TransportError::new(kind, operation, peer).because(error);
         }
@@ -37,22 +34,23 @@ pub(crate) fn hyper(operation: &'static str, peer: &Addr, error: hyper::Error) -
 
 /// What an error of TLS says about its connection.
 pub(crate) fn tls(operation: &'static str, peer: &Addr, error: io::Error) -> TransportError {
-    let refused = refused(operation, peer, &error);
-    refused.unwrap_or_else(|| TransportError::io(operation, peer, error))
+    match refusal(&error) {
+        Some(why) => TransportError::new(ErrorKind::Refused, operation, peer).because(why),
+        None => TransportError::io(operation, peer, error),
+    }
 }
 
-/// Whether one side does not accept the other's part of the handshake of TLS.
-fn refused(operation: &'static str, peer: &Addr, error: &io::Error) -> Option<TransportError> {
+/// Why one side does not accept the other's part of the handshake of TLS, if it is that.
+pub(crate) fn refusal(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    let refused = TransportError::new(ErrorKind::Refused, operation, peer);
     Some(match error {
         rustls::Error::AlertReceived(alert) => {
-            refused.because(format!("{} ({error})", explain(u8::from(*alert))))
+            format!("{} ({error})", explain(u8::from(*alert)))
         }
         rustls::Error::InvalidMessage(_) => {
-            refused.because(format!("the peer does not speak TLS, as this node does ({error})"))
+            format!("the peer does not speak TLS, as this node does ({error})")
         }
-        error => refused.because(error.clone()),
+        error => error.to_string(),
     })
 }
 

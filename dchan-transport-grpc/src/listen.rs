@@ -84,7 +84,7 @@ async fn serve(
     let nodelay = socket.set_nodelay(true);
     nodelay.map_err(|error| TransportError::io("accept from", &peer, error))?;
 
-    let Secured { socket, identity, first } = match tls {
+    let Secured { socket, identity, clue } = match tls {
         Some(tls) => secure::server(socket, &peer, &tls).await?,
         None => secure::plain(socket),
     };
@@ -112,7 +112,7 @@ async fn serve(
         Ok(Call { queue, incoming }) = call => {
             Ok(connection(queue, incoming, tasks, peer, identity))
         }
-        Ok(Err(error)) = end => Err(first.explain(error::hyper("accept from", &peer, error))),
+        Ok(Err(error)) = end => Err(clue.explain(error::hyper("accept from", &peer, error))),
         else => Err(TransportError::new(ErrorKind::Broken, "accept from", &peer)),
     }
 }

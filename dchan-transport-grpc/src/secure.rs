@@ -1,10 +1,7 @@
 use std::{
-    io,
+    io, mem,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicI16, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
@@ -21,13 +18,16 @@ use crate::error;
 
 /// What HTTP/2 is called in the handshake of TLS.
 const PROTOCOL: &[u8] = b"h2";
+/// The first byte of what TLS sends at first.
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
 
 /// A socket that is ready for HTTP/2.
 pub(crate) struct Secured {
     pub(crate) socket: Box<dyn Io>,
     /// Who the peer has proved to be.
     pub(crate) identity: Option<Identity>,
-    pub(crate) first: First,
+    pub(crate) clue: Clue,
 }
 
 /// What HTTP/2 needs of a socket.
@@ -47,7 +47,7 @@ pub(crate) async fn client(
     let socket = connector.connect(name, socket).await;
     let socket = socket.map_err(|error| error::tls("dial", to, error))?;
     let identity = socket.get_ref().1.peer_certificates().and_then(identity_of);
-    Ok(Secured { socket: Box::new(socket), identity, first: First::default() })
+    Ok(Secured::new(socket, identity, false))
 }
 
 /// The listener's part of the handshake.
@@ -59,64 +59,71 @@ pub(crate) async fn server(
     let accepted = TlsAcceptor::from(Arc::new(tls.server(PROTOCOL))).accept(socket).await;
     let socket = accepted.map_err(|error| error::tls("accept from", peer, error))?;
     let identity = socket.get_ref().1.peer_certificates().and_then(identity_of);
-    Ok(Secured { socket: Box::new(socket), identity, first: First::default() })
+    Ok(Secured::new(socket, identity, false))
 }
 
 /// Plain text.
 pub(crate) fn plain(socket: TcpStream) -> Secured {
-    let first = First::default();
-    let socket = Noting { socket, first: first.clone() };
-    Secured { socket: Box::new(socket), identity: None, first }
+    Secured::new(socket, None, true)
 }
 
-/// The first byte that came over a plain socket: from a peer that speaks TLS, it tells so.
-#[derive(Clone, Debug)]
-pub(crate) struct First(Arc<AtomicI16>);
-
-impl Default for First {
-    fn default() -> Self {
-        Self(Arc::new((-1).into()))
+impl Secured {
+    fn new(socket: impl Io + 'static, identity: Option<Identity>, plain: bool) -> Self {
+        let clue = Clue::default();
+        let socket = Noting { socket, at_first: plain, clue: clue.clone() };
+        Self { socket: Box::new(socket), identity, clue }
     }
 }
 
-impl First {
-    /// Says what is behind an error of HTTP/2, if it is this.
+/// Why a socket was of no use, if it can tell. HTTP/2 keeps no more of it than some words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clue(Arc<OnceLock<String>>);
+
+impl Clue {
+    /// Says what is behind an error of HTTP/2, if it is known.
     pub(crate) fn explain(&self, error: TransportError) -> TransportError {
-        const ALERT: i16 = 21;
-        const HANDSHAKE: i16 = 22;
-        match self.0.load(Relaxed) {
-            ALERT | HANDSHAKE => {
-                TransportError::new(ErrorKind::Refused, error.operation, &error.peer)
-                    .because("the peer speaks TLS, and this node has no certificate")
-            }
-            _ => error,
+        match self.0.get() {
+            Some(why) => TransportError::new(ErrorKind::Refused, error.operation, &error.peer)
+                .because(why.clone()),
+            None => error,
         }
     }
 }
 
-/// A socket that notes its first byte.
-struct Noting {
-    socket: TcpStream,
-    first: First,
+/// A socket that notes what speaks for a refusal.
+struct Noting<S> {
+    socket: S,
+    /// Whether the next bytes are the first ones of a plain socket.
+    at_first: bool,
+    clue: Clue,
 }
 
-impl AsyncRead for Noting {
+impl<S: Io> AsyncRead for Noting<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        if let Some(byte) = buffer.filled().get(before) {
-            // Only the first of them all.
-            let _not_first = self.first.0.compare_exchange(-1, i16::from(*byte), Relaxed, Relaxed);
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer));
+        let why = match &read {
+            Err(error) => error::refusal(error),
+            Ok(()) if mem::take(&mut self.at_first) => {
+                let first = buffer.filled().get(before);
+                let tls = first.is_some_and(|first| [ALERT, HANDSHAKE].contains(first));
+                tls.then(|| "the peer speaks TLS, and this node has no certificate".to_owned())
+            }
+            Ok(()) => None,
+        };
+        if let Some(why) = why {
+            // The first one counts.
+            let _known = self.clue.0.set(why);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(read)
     }
 }
 
-impl AsyncWrite for Noting {
+impl<S: Io> AsyncWrite for Noting<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

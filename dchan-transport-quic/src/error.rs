@@ -1,4 +1,5 @@
 use dchan_core::{Addr, ErrorKind, TransportError};
+use dchan_tls::explain;
 use quinn::{ConnectionError, StoppedError, TransportErrorCode, VarInt, WriteError};
 
 /// Codes with which a connection is closed.
@@ -24,7 +25,15 @@ pub(crate) fn connection(
         ConnectionError::CidsExhausted => ErrorKind::Exhausted,
         _ => ErrorKind::Broken,
     };
-    TransportError::new(kind, operation, peer).because(error)
+    let refused = TransportError::new(kind, operation, peer);
+    match &error {
+        // Peers send a number only.
+        ConnectionError::ConnectionClosed(close) if is_crypto(close.error_code) => {
+            let alert = u64::from(close.error_code) as u8;
+            refused.because(format!("{} ({error})", explain(alert)))
+        }
+        _ => refused.because(error),
+    }
 }
 
 /// Alerts of TLS: certificates, or another protocol.

@@ -198,3 +198,73 @@ async fn hear(stream: &mut dyn FrameStream, peer: &crate::Addr) -> Result<Contro
         _ => Err(ProtocolError("expected a handshake, found none".into()).into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{Addr, Boot, Incarnation, MemoryNetwork, Transport};
+
+    fn hello(node: u64, addr: &Addr) -> Hello {
+        Hello {
+            version: VERSION,
+            cluster_name: "test".into(),
+            cluster: None,
+            transport: "memory".into(),
+            node: NodeId(node),
+            incarnation: Incarnation(1),
+            boot: Boot(node),
+            addr: addr.clone(),
+            attempt: 1,
+        }
+    }
+
+    fn identity(name: &str) -> Identity {
+        Identity { names: vec![name.into()], certificate: Bytes::new() }
+    }
+
+    /// Both ends of a connection between nodes `a` and `b`.
+    async fn connect(a: &Addr, b: &Addr) -> (Connection, Connection) {
+        let network = MemoryNetwork::new(1);
+        let [from, to]: [Arc<dyn Transport>; 2] = [network.transport(a), network.transport(b)];
+        let mut listener = to.listen(b).await.unwrap();
+        let accepted = async { listener.accept().await.unwrap().ready.await.unwrap() };
+        let (dialled, accepted) = tokio::join!(from.dial(b), accepted);
+        (dialled.unwrap(), accepted)
+    }
+
+    #[test]
+    fn a_name_that_was_not_proved_is_refused() {
+        let [a, b] = ["a:1", "b:1"].map(|addr| addr.parse::<Addr>().unwrap());
+        let (mine, theirs) = (hello(1, &a), hello(2, &b));
+        assert_eq!(mine.check(&theirs, None), Ok(()));
+        assert_eq!(mine.check(&theirs, Some(&identity("b"))), Ok(()));
+        let refusal = mine.check(&theirs, Some(&identity("c"))).unwrap_err();
+        assert_eq!(refusal, Refusal::Name { names: vec!["c".into()], host: "b".into() });
+        assert!(!refusal.is_transient());
+        let said = refusal.to_string();
+        assert_eq!(said, "the certificate is for c, and its node says that it is at b");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dialler_that_refuses_says_why() {
+        let [a, b] = ["a:1", "b:1"].map(|addr| addr.parse::<Addr>().unwrap());
+        let (dialled, accepted) = connect(&a, &b).await;
+        let dialled = dialled.with_identity(identity("c"));
+        let (mine, theirs) = (hello(1, &a), hello(2, &b));
+        let listening = async {
+            let mut accepted = accepted;
+            assert_eq!(expect_hello(&mut accepted).await.unwrap(), mine);
+            welcome(&mut *accepted.sink, &theirs).await.unwrap();
+            hear(&mut *accepted.stream, &a).await.unwrap()
+        };
+        let both = async { tokio::join!(greet(dialled, &mine), listening) };
+        let (greeted, heard) = timeout(Duration::from_secs(5), both).await.unwrap();
+        let refusal = Refusal::Name { names: vec!["c".into()], host: "b".into() };
+        assert!(matches!(greeted, Err(Introduction::Refused(said, None)) if said == refusal));
+        assert_eq!(heard, Control::Refuse(refusal, Box::new(mine.clone())));
+    }
+}
