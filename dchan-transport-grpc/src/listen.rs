@@ -4,8 +4,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+use dchan_core::tls::Tls;
 use dchan_core::{Addr, Connection, ErrorKind, Incoming, Listener, TransportError};
-use dchan_tls::Tls;
 use hyper::{rt::Executor as _, server::conn::http2::Builder};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{

@@ -12,11 +12,11 @@ use std::{
 
 use async_trait::async_trait;
 use dchan_conformance::cluster::{Message, Oracle, stop, until};
+use dchan_core::tls::{Authority, Issued, ThrowAway, Tls};
 use dchan_core::{
     Addr, Connection, ErrorKind, FrameBatch, Incarnation, Incoming, Listener, Node, NodeId,
     NodeOptions, StaticMembership, Transport, TransportError,
 };
-use dchan_tls::{Authority, Issued, ThrowAway, Tls};
 use dchan_transport_grpc::GrpcTransport;
 use dchan_transport_quic::QuicTransport;
 use time::OffsetDateTime;

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::{TlsError, material::Material};
+use super::{TlsError, material::Material};
 
 /// How often files are looked at, at most.
 const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(5) };
@@ -183,7 +183,7 @@ impl fmt::Debug for Tls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Authority;
+    use crate::tls::Authority;
 
     /// Writes the files of a node at that host, so that they have changed.
     fn write(at: &Path, authority: &Authority, host: &str, age: u64) {
