@@ -106,7 +106,7 @@ impl Inner {
         }
         let Ok(mending) = self.mends.clone().try_lock_owned() else { return };
         let inner = self.clone();
-        self.shared.tasks.spawn(async move {
+        self.shared.spawn(async move {
             let (first, most) = inner.shared.config.times.redial;
             let mut backoff = Backoff::new(first, most, inner.shared.random());
             let stopping = inner.shared.stopping.clone();
@@ -118,7 +118,10 @@ impl Inner {
                     }
                     debug!(changes = changes.len(), "mending the list");
                     if let Err(error) = inner.membership.apply(changes).await {
-                        warn!(%error, "the list cannot be mended yet");
+                        if let Some(held) = inner.shared.log.pass("mending") {
+                            let suppressed = held.lines();
+                            warn!(%error, suppressed, "the list cannot be mended yet");
+                        }
                         tokio::time::sleep(backoff.next_wait()).await;
                     }
                 }
