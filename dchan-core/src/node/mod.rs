@@ -21,7 +21,7 @@ use std::{
 use imbl::OrdMap;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::{
     Addr, Boot, Config, ConfigError, Context, Incarnation, Ledger, Links, Me, Membership,
@@ -161,7 +161,8 @@ impl Node {
         shared.spawn_vital("service for its membership", serve_calls(inner.peers.clone(), calls));
         shared.spawn_vital("look at the list", inner.clone().follow_view());
         let context = Context { me: me.clone(), requests, questions, links };
-        if let Err(error) = membership.start(context).await {
+        let started = membership.start(context).instrument(shared.span.clone());
+        if let Err(error) = started.await {
             let _left = membership.leave(Duration::ZERO).await;
             inner.stop_tasks().await;
             return Err(StartError::Membership(error));
