@@ -308,6 +308,11 @@ impl Outbound {
         self.accepted.messages - self.settled
     }
 
+    /// How many messages of it are handed to a connection.
+    pub(crate) fn handed(&self) -> u64 {
+        self.handed.messages
+    }
+
     /// How many messages of it are settled.
     pub(crate) fn settled(&self) -> u64 {
         self.settled

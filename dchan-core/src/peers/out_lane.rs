@@ -9,7 +9,7 @@ use super::Peer;
 use crate::{
     FrameBatch, LaneId, NodeId, ReceiverId,
     lane::{Epoch, Homeless, Outbound},
-    link::ReadyLane,
+    link::{Polled, ReadyLane},
 };
 
 /// Whoever assigns messages to lanes.
@@ -132,13 +132,14 @@ impl OutLane {
 }
 
 impl ReadyLane for OutLane {
-    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> bool {
+    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> Polled {
         let mut out = self.out.lock();
         if out.epoch != epoch {
-            return false;
+            return Polled::default();
         }
+        let before = out.lane.handed();
         let more = out.lane.poll(epoch, batch, budget);
         out.queued = more;
-        more
+        Polled { more, messages: out.lane.handed() - before }
     }
 }

@@ -11,6 +11,7 @@
 mod homeless;
 mod ledger;
 mod local;
+mod metrics;
 mod offer;
 mod routes;
 
