@@ -155,6 +155,8 @@ impl Node {
         shared.tasks.spawn(serve_listener(inner.peers.clone(), listener));
         shared.tasks.spawn(serve_calls(inner.peers.clone(), calls));
         shared.tasks.spawn(inner.clone().follow_view());
+        let serving = shared.budget.clone().serve();
+        shared.tasks.spawn(shared.stopping.clone().run_until_cancelled_owned(serving));
         let context = Context { me: me.clone(), requests, questions, links };
         if let Err(error) = membership.start(context).await {
             let _left = membership.leave(Duration::ZERO).await;

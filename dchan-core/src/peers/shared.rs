@@ -17,6 +17,7 @@ use super::Peer;
 use crate::{
     Addr, Config, Incarnation, LaneId, LinkState, Links, Me, NodeId, Question, ReceiverId,
     Transport, View,
+    budget::Budget,
     inbox::Inbox,
     wire::{Hello, VERSION},
 };
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     /// Set when the node stops taking part: no new links, no dialling.
     pub(crate) stopping: CancellationToken,
     pub(crate) started: Instant,
+    /// What the lanes to all peers may hold.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -48,6 +51,7 @@ impl Shared {
     ) -> Self {
         Self {
             me,
+            budget: Budget::new(config.limits.retained),
             config,
             transport,
             view,
