@@ -3,6 +3,7 @@
 //! Most users want the `dchan` crate, which puts this one together with a transport and a
 //! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
 
+mod budget;
 mod channel;
 mod config;
 mod id;

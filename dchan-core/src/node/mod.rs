@@ -161,6 +161,10 @@ impl Node {
         shared.spawn_vital("service for its membership", serve_calls(inner.peers.clone(), calls));
         shared.spawn_vital("look at the list", inner.clone().follow_view());
         shared.spawn_vital("care for the list", inner.clone().keep_list());
+        let (serving, stopping) = (shared.budget.clone().serve(), shared.stopping.clone());
+        shared.spawn_vital("budget", async move {
+            stopping.run_until_cancelled(serving).await;
+        });
         let context = Context { me: me.clone(), requests, questions, links };
         let started = membership.start(context).instrument(shared.span.clone());
         if let Err(error) = started.await {

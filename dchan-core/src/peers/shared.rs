@@ -19,6 +19,7 @@ use super::Peer;
 use crate::{
     Addr, Config, Incarnation, LaneId, LinkState, Links, LogLimit, Me, NodeId, Question,
     ReceiverId, Transport, View,
+    budget::Budget,
     inbox::Inbox,
     metrics::NodeCounters,
     wire::{Hello, VERSION},
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) span: Span,
     /// A task that the node cannot do without, and that has ended all the same.
     ended: Mutex<Option<&'static str>>,
+    /// What the lanes to all peers may hold.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -58,6 +61,7 @@ impl Shared {
         let span = info_span!("node", id = %me.id);
         Self {
             me,
+            budget: Budget::new(config.limits.retained),
             config,
             transport,
             view,
