@@ -43,7 +43,8 @@ pub struct Limits {
     /// The largest message, encoded, in bytes. Default 64 MiB. A node holds at most one such message
     /// beyond the capacity for each of its receivers, and one for each receiver that it sends to.
     pub message: u64,
-    /// What is on its way to one peer and has not been confirmed, in bytes. Default 4 MiB.
+    /// What is on its way to one peer and has not been confirmed, in bytes; the last frame may come on
+    /// top. Default 4 MiB.
     pub link: u64,
     /// Lanes that one peer may open to this node, those included that are over and that the peer has
     /// not confirmed. Default 65,536, of about 300 bytes each.
@@ -101,6 +102,9 @@ impl ConfigError {
 }
 
 impl Config {
+    /// The least that `limits.link` may be, in bytes.
+    pub(crate) const LEAST_LINK: u64 = 128 << 10;
+
     /// Checks that all settings can be, alone and together.
     pub fn check(&self) -> Result<(), ConfigError> {
         let name = self.cluster_name.len();
@@ -115,7 +119,7 @@ impl Config {
         let Limits { message, link, lanes, handshakes, questions } = self.limits;
         let ranges = [
             ("limits.message", message, 1, 1 << 30),
-            ("limits.link", link, 128 << 10, 1 << 30),
+            ("limits.link", link, Self::LEAST_LINK, 1 << 30),
             ("limits.lanes", lanes as u64, 1, 1 << 24),
             ("limits.handshakes", handshakes as u64, 1, 1 << 16),
             ("limits.questions", questions as u64, 1, 1 << 16),
