@@ -1,12 +1,15 @@
 //! What a subscriber sees.
 
-use std::{fmt, sync::Arc};
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{Arc, Once},
+};
 
 use parking_lot::Mutex;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
-    subscriber::DefaultGuard,
 };
 use tracing_subscriber::{
     Layer,
@@ -27,12 +30,33 @@ pub(crate) struct Line {
     pub(crate) fields: Vec<(&'static str, String)>,
 }
 
+thread_local! {
+    static OF_THREAD: RefCell<Option<Capture>> = const { RefCell::new(None) };
+}
+
+/// Hands each line to the capture of its thread. There is one subscriber for all tests: whether a line
+/// is wanted is cached for the whole process, also by threads that have no subscriber.
+struct ToThread;
+
+/// Ends the capture of a thread.
+pub(crate) struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        OF_THREAD.set(None);
+    }
+}
+
 impl Capture {
     /// Captures what this thread logs, for as long as the guard lives.
-    pub(crate) fn start() -> (Self, DefaultGuard) {
+    pub(crate) fn start() -> (Self, Guard) {
+        static INSTALL: Once = Once::new();
+        INSTALL.call_once(|| {
+            tracing::subscriber::set_global_default(registry().with(ToThread)).unwrap();
+        });
         let capture = Self::default();
-        let subscriber = registry().with(capture.clone());
-        (capture, tracing::subscriber::set_default(subscriber))
+        OF_THREAD.set(Some(capture.clone()));
+        (capture, Guard)
     }
 
     pub(crate) fn lines(&self) -> Vec<Line> {
@@ -71,8 +95,9 @@ pub(crate) fn story(lines: &[Line]) -> Vec<String> {
     lines.iter().map(told).collect()
 }
 
-impl<S: Subscriber> Layer<S> for Capture {
+impl<S: Subscriber> Layer<S> for ToThread {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let Some(capture) = OF_THREAD.with_borrow(Clone::clone) else { return };
         let meta = event.metadata();
         if *meta.level() > Level::INFO || !meta.target().starts_with("dchan") {
             return;
@@ -84,7 +109,7 @@ impl<S: Subscriber> Layer<S> for Capture {
             fields: Vec::new(),
         };
         event.record(&mut line);
-        self.0.lock().push(line);
+        capture.0.lock().push(line);
     }
 }
 
