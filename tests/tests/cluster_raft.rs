@@ -6,8 +6,6 @@ mod founders;
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Message, Oracle, stop, until};
-use dchan_core::Node;
-use dchan_raft::DataDir;
 use founders::{leader, stop_all, three};
 use tokio::time::Instant;
 
