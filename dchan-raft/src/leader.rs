@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dchan_core::{Addr, Change, NodeId, View};
+use dchan_core::{Addr, Change, NodeEntry, NodeId, View};
 use openraft::{BasicNode, ChangeMembers, Instant as _, async_runtime::watch::WatchReceiver};
 use tokio::time::{Instant, timeout};
 
@@ -31,7 +31,8 @@ pub(crate) async fn answer(shared: &Shared, from: NodeId, question: Ask) -> Answ
         Ask::Lease(_) => {
             shared.room.leases.lock().heard(from, Instant::now());
             if !has_majority(shared, raft) {
-                return Answer::NotLeader(None);
+                // Whoever asks should go on asking here: nobody else leads, as far as is known.
+                return Answer::Later;
             }
             Answer::Lease(leased(shared, raft, from))
         }
@@ -162,15 +163,25 @@ async fn remove_silent(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
 }
 
 async fn take_off(shared: &Shared, view: &View, silent: &[NodeId]) -> bool {
-    let gone = silent.iter().filter_map(|id| {
-        let node = view.nodes.get(id)?;
+    let gone = silent.iter().filter_map(|id| Some((*id, view.nodes.get(id)?)));
+    let gone: Vec<(NodeId, &NodeEntry)> = gone.collect();
+    if gone.is_empty() {
+        return true;
+    }
+    let change = |(id, node): &(NodeId, &NodeEntry)| Change::NodeGone {
+        id: *id,
+        incarnation: node.incarnation,
+    };
+    // Until this node shows it too, or it would take them off again.
+    let done = shared.apply(gone.iter().map(change).collect());
+    if !matches!(timeout(shared.config.times.request, done).await, Ok(Ok(_))) {
+        return false;
+    }
+    for (id, node) in gone {
         tracing::warn!(peer = %id, addr = %node.addr, "taken off the list: its lease ran out");
         shared.telemetry().removed();
-        Some(Change::NodeGone { id: *id, incarnation: node.incarnation })
-    });
-    let gone: Vec<Change> = gone.collect();
-    let within = shared.config.times.request;
-    gone.is_empty() || matches!(timeout(within, shared.propose(gone)).await, Ok(Ok(_)))
+    }
+    true
 }
 
 /// Nodes that missed a lease, and at whose address another listed node answers: a node without a

@@ -37,7 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut questions: mpsc::Receiver<Quest
         };
         let own = shared.peers.cluster();
         if !question.is_for_strangers() && (own.is_none() || cluster != own) {
-            tracing::debug!(node = %from, ?cluster, ?own, "a question about another cluster");
+            tracing::debug!(peer = %from, ?cluster, ?own, "a question about another cluster");
             continue;
         }
         let answering = answering(shared.clone(), from, question, permit, reply);

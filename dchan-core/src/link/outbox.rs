@@ -45,8 +45,6 @@ struct Queues {
     frames: VecDeque<Frame>,
     ready: VecDeque<Arc<dyn ReadyLane>>,
     flow: Flow,
-    /// Data bytes that came in, and how many of them the peer has been told of.
-    received: (u64, u64),
     asleep: bool,
     finishing: bool,
     overflow: bool,
@@ -66,7 +64,6 @@ impl Outbox {
             frames: VecDeque::new(),
             ready: VecDeque::new(),
             flow: Flow::new(window),
-            received: (0, 0),
             asleep: false,
             finishing: false,
             overflow: false,
@@ -95,21 +92,6 @@ impl Outbox {
     /// Nothing more will be put in: the writer says `Bye` when all is out, and closes.
     pub(crate) fn finish(&self) {
         self.put(|queues| queues.finishing = true);
-    }
-
-    /// Data has come in. The peer is told when a quarter of its window has.
-    pub(crate) fn on_data(&self, bytes: u64, tell_after: u64) {
-        if bytes == 0 {
-            return;
-        }
-        let mut queues = self.queues.lock();
-        queues.received.0 += bytes;
-        let (total, told) = queues.received;
-        if total - told >= tell_after {
-            queues.received.1 = total;
-            drop(queues);
-            self.control(Control::Received(total));
-        }
     }
 
     /// The peer says how much data it has. `false` if it cannot have that much.

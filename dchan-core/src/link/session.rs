@@ -1,8 +1,12 @@
 //! The two tasks of a connection: one reads, one writes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
 };
 
 use tokio::{
@@ -16,7 +20,7 @@ use super::{
     outbox::{Asleep, control_frames},
 };
 use crate::{
-    Frame, FrameBatch, LaneId, Received, TransportError,
+    Config, Frame, FrameBatch, LaneId, Received, TransportError,
     config::Times,
     lane::Epoch,
     metrics::PeerCounters,
@@ -106,8 +110,27 @@ impl Session {
     /// Reads until the connection ends.
     pub(crate) async fn read(self, mut stream: Box<dyn FrameStream>) -> Cut {
         let mut batch = FrameBatch::new();
+        // Bytes of data that came in, and how many of them the peer has been told of.
+        let (mut arrived, mut told) = (0, 0);
+        let tell = |arrived, told: &mut u64, after| {
+            if arrived - *told >= after {
+                *told = arrived;
+                self.outbox.control(Control::Received(arrived));
+            }
+        };
         loop {
-            match stream.recv(&mut batch).await {
+            let received = {
+                let mut receiving = pin!(stream.recv(&mut batch));
+                match futures::poll!(receiving.as_mut()) {
+                    Poll::Ready(received) => received,
+                    Poll::Pending => {
+                        // The peer's window may be smaller than this node's, and full.
+                        tell(arrived, &mut told, Config::LEAST_LINK / 4);
+                        receiving.await
+                    }
+                }
+            };
+            match received {
                 Err(error) => return error.into(),
                 Ok(Received::End) => return Cut::Ended,
                 Ok(Received::Frames) => {}
@@ -116,10 +139,10 @@ impl Session {
                 self.heard.first.notify_one();
             }
             self.counters.received.add_frames(batch.len(), batch.bytes());
-            let (mut data, mut messages) = (0, 0);
+            let mut messages = 0;
             while let Some(frame) = batch.pop() {
                 if frame.lane.is_data() {
-                    data += frame.payload.len() as u64;
+                    arrived += frame.payload.len() as u64;
                 }
                 match self.endpoint.on_frame(self.epoch, frame) {
                     Ok(count) => messages += count,
@@ -127,7 +150,7 @@ impl Session {
                 }
             }
             self.counters.received.add_messages(messages);
-            self.outbox.on_data(data, self.tell_after);
+            tell(arrived, &mut told, self.tell_after);
         }
     }
 

@@ -113,7 +113,7 @@ pub struct Traffic {
 pub struct QueueMetrics {
     /// Bytes of data that the peer has not confirmed.
     pub unconfirmed: u64,
-    /// How many such bytes there may be: `limits.link`.
+    /// How many such bytes there may be, and the last frame on top: `limits.link`.
     pub window: u64,
     /// Control messages that wait, and lanes whose senders are to be told of credit.
     pub control: usize,
@@ -130,7 +130,7 @@ pub struct NamespaceMetrics {
     /// What became of the messages that this node accepted for it, since the first of its present
     /// senders was opened.
     pub ledger: Ledger,
-    /// Senders that are open here.
+    /// Senders that were opened here and are not gone; clones of one count as one.
     pub senders: usize,
     /// How many sends wait for credit.
     pub waiting: usize,

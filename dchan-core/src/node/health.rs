@@ -82,7 +82,7 @@ impl fmt::Display for Health {
 }
 
 impl Health {
-    fn of(reasons: Vec<NotReady>) -> Self {
+    pub(super) fn of(reasons: Vec<NotReady>) -> Self {
         let live = !reasons.iter().any(NotReady::is_final);
         Self { live, ready: reasons.is_empty(), reasons }
     }

@@ -158,7 +158,7 @@ impl Node {
         // From here on, dropping this stops everything.
         let node = Self { alive: Arc::new(Alive { inner: inner.clone() }) };
         shared.spawn_vital("listener", serve_listener(inner.peers.clone(), listener));
-        shared.spawn_vital("service for its membership", serve_calls(inner.peers.clone(), calls));
+        shared.spawn(serve_calls(inner.peers.clone(), calls));
         shared.spawn_vital("look at the list", inner.clone().follow_view());
         shared.spawn_vital("care for the list", inner.clone().keep_list());
         let (serving, stopping) = (shared.budget.clone().serve(), shared.stopping.clone());

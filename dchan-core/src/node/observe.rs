@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tracing::{info, warn};
 
-use super::{Inner, Node};
+use super::{Health, Inner, Node};
 use crate::{
     Namespace,
     metrics::{ListMetrics, Metrics, NamespaceMetrics},
@@ -67,7 +67,7 @@ impl Inner {
     /// Tells the log of changes of the node's health, and of lines that were held back, until it stops.
     pub(super) async fn observe(self: Arc<Self>) {
         let stopping = self.shared.stopping.clone();
-        let mut before = self.health();
+        let mut before = Health::of(Vec::new());
         while stopping.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
             let now = self.health();
             if now != before && self.shared.log.pass("health").is_some() {

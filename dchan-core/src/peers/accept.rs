@@ -24,7 +24,7 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
         let incoming = match accepted {
             Ok(incoming) => incoming,
             Err(error) => {
-                error!(%error, "this node no longer listens");
+                error!(reason = error.kind.word(), %error, "this node no longer listens");
                 return;
             }
         };

@@ -218,11 +218,13 @@ impl Peer {
         if came_back || self.state.lock().epoch != epoch {
             return;
         }
-        let lanes = self.state.lock().outs.len();
-        self.counters.given_up.fetch_add(1, Ordering::Relaxed);
-        if let Some(held) = self.log.pass("given up") {
-            let (after, suppressed) = (self.shared.config.times.lane, held.lines());
-            warn!(peer = %self.id, lanes, ?after, suppressed, "peer out of reach: its lanes are given up, what was handed is unknown");
+        let lanes = self.state.lock().outs.len() + self.incoming.lock().count().0;
+        if lanes > 0 {
+            self.counters.given_up.fetch_add(1, Ordering::Relaxed);
+            if let Some(held) = self.log.pass("given up") {
+                let (after, suppressed) = (self.shared.config.times.lane, held.lines());
+                warn!(peer = %self.id, lanes, ?after, suppressed, "peer given up: what was handed to it is unknown");
+            }
         }
         self.give_up();
     }

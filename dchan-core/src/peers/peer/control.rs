@@ -110,6 +110,7 @@ impl Endpoint for Arc<Peer> {
         let mut state = self.state.lock();
         if state.epoch == epoch && state.suspect != suspect {
             state.suspect = suspect;
+            debug!(peer = %self.id, suspect, "whether the peer is heard from");
             let lanes: Vec<_> = state.outs.values().cloned().collect();
             drop(state);
             for lane in lanes {
