@@ -4,9 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{
-    Cluster, Message, Oracle, Steps, after_polls, message, stop, until,
+    Cluster, Message, Oracle, PATIENCE, Steps, after_polls, message, stop, until,
 };
 use dchan_core::{Node, Receiver, SendTimeoutError, Sender, TrySendError};
+use tokio::time::{Instant, sleep};
 
 dchan_conformance::cluster_tests![
     stopped_receivers_share_the_budget,
@@ -62,12 +63,18 @@ impl Channel {
         (self.next - before) * SIZE as u64
     }
 
-    /// Waits until there is no receiver.
-    async fn is_alone(&self) {
-        until("nobody is there to take it", || {
-            matches!(self.sender.try_send(self.message()), Err(TrySendError::NoReceiver(_)))
-        })
-        .await;
+    /// Waits until there is no receiver. What is accepted until then waits for the next one.
+    async fn is_alone(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.sender.try_send(self.message()) {
+                Ok(()) => self.note(),
+                Err(TrySendError::NoReceiver(_)) => return,
+                Err(_) => {}
+            }
+            assert!(Instant::now() < deadline, "there is still somebody to take it");
+            sleep(Duration::from_millis(2)).await;
+        }
     }
 
     async fn settle(&self, from: &Node) {
@@ -265,8 +272,11 @@ async fn what_is_handed_back_counts_until_it_is_taken(cluster: Arc<Cluster>) {
         channel.is_alone().await;
         receiver = b.receiver("n").await.unwrap();
     }
-    drop((receiver, other_receiver));
+    let receiving = channel.oracle.receive(receiver);
+    channel.settle(&a).await;
+    drop(other_receiver);
     stop(b).await;
+    receiving.await.unwrap();
     stop(a).await;
 }
 
