@@ -3,10 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use dchan_core::tls::ThrowAway;
 use dchan_core::{
     Addr, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, LaneId, Received,
-    Transport,
+    Transport, tls::ThrowAway,
 };
 use futures::FutureExt;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};

@@ -6,10 +6,7 @@ mod founders;
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Message, Oracle, stop, until};
-use dchan_core::Node;
-use dchan_raft::DataDir;
-use founders::{leader, stop_all};
-use futures::future::join_all;
+use founders::{leader, stop_all, three};
 use tokio::time::Instant;
 
 dchan_conformance::cluster_tests![
@@ -18,18 +15,6 @@ dchan_conformance::cluster_tests![
     channels_flow_on_without_the_leader,
     a_removed_node_comes_back,
 ];
-
-async fn three(cluster: &Cluster) -> Vec<Node> {
-    let spots = [cluster.spot(), cluster.spot(), cluster.spot()];
-    let start = |spot| {
-        founders::start(cluster, spot, &spots, DataDir::temporary().unwrap(), |config| {
-            config.times.lease = Duration::from_millis(300);
-            config.times.removal_after = Duration::from_millis(1500);
-        })
-    };
-    let started = join_all(spots.iter().map(start)).await;
-    started.into_iter().map(|node| node.expect("the node starts")).collect()
-}
 
 async fn a_cold_cluster_is_quick(cluster: Arc<Cluster>) {
     let begun = Instant::now();

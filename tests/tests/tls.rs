@@ -12,10 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use dchan_conformance::cluster::{Message, Oracle, stop, until};
-use dchan_core::tls::{Authority, Issued, ThrowAway, Tls};
 use dchan_core::{
     Addr, Connection, ErrorKind, FrameBatch, Incarnation, Incoming, Listener, Node, NodeId,
     NodeOptions, StaticMembership, Transport, TransportError,
+    tls::{Authority, Issued, ThrowAway, Tls},
 };
 use dchan_transport_grpc::GrpcTransport;
 use dchan_transport_quic::QuicTransport;

@@ -121,7 +121,10 @@ impl Inner {
                 match self.membership.apply(changes).await {
                     Ok(_) => backoff = fresh(),
                     Err(error) => {
-                        warn!(%error, "the list cannot be mended yet");
+                        if let Some(held) = self.shared.log.pass("mending") {
+                            let suppressed = held.lines();
+                            warn!(%error, suppressed, "the list cannot be mended yet");
+                        }
                         tokio::time::sleep(backoff.next_wait()).await;
                         self.mend_list();
                     }

@@ -1,6 +1,11 @@
 //! What a fixture for a transport over UDP needs.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use dchan_core::Addr;
 use tokio::{
@@ -63,13 +68,16 @@ async fn serve(near: Arc<UdpSocket>, to: SocketAddr) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let Some((len, from)) = heard(near.recv_from(&mut buffer).await) else { continue };
-        if !flows.contains_key(&from) {
-            let far = Arc::new(bind().await);
-            flows.insert(from, far.clone());
-            back.spawn(lead_back(far, near.clone(), from));
-        }
+        let far = match flows.entry(from) {
+            Entry::Occupied(flow) => flow.into_mut(),
+            Entry::Vacant(flow) => {
+                let far = flow.insert(Arc::new(bind().await));
+                back.spawn(lead_back(far.clone(), near.clone(), from));
+                far
+            }
+        };
         // What cannot be sent is lost: that is UDP.
-        let _lost = flows[&from].send_to(&buffer[..len], to).await;
+        let _lost = far.send_to(&buffer[..len], to).await;
     }
 }
 

@@ -1,10 +1,12 @@
 //! Clusters whose list is kept by Raft.
+#![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Kind, Spot, until};
 use dchan_core::{Membership, Node, ShutdownError, StartError};
 use dchan_raft::{DataDir, RaftConfig, RaftMembership, Writes};
+use futures::future::join_all;
 
 /// Starts a node on a data directory.
 pub(crate) async fn start(
@@ -23,6 +25,24 @@ pub(crate) async fn start(
     set(&mut config);
     let membership: Arc<dyn Membership> = Arc::new(RaftMembership::new(dir, config).unwrap());
     cluster.start(spot, id, membership, |_| {}).await
+}
+
+/// Nodes that are missed soon.
+pub(crate) fn quick(config: &mut RaftConfig) {
+    config.times.lease = Duration::from_millis(300);
+    config.times.removal_after = Duration::from_millis(1500);
+}
+
+/// Starts the founders at their places.
+pub(crate) async fn start_all(cluster: &Cluster, spots: &[Spot]) -> Vec<Node> {
+    let start = |spot| start(cluster, spot, spots, DataDir::temporary().unwrap(), quick);
+    let started = join_all(spots.iter().map(start)).await;
+    started.into_iter().map(|node| node.expect("the node starts")).collect()
+}
+
+/// Starts three founders.
+pub(crate) async fn three(cluster: &Cluster) -> Vec<Node> {
+    start_all(cluster, &[cluster.spot(), cluster.spot(), cluster.spot()]).await
 }
 
 /// Stops all nodes. The last voter has nobody who could take it off the list.
