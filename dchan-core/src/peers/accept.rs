@@ -9,6 +9,7 @@ use super::{Peers, peer::Role};
 use crate::{
     Addr, Connection, Incoming, Listener,
     link::{Introduction, Rank, expect_hello, refuse},
+    log::Whole,
     wire::{Hello, Refusal},
 };
 
@@ -24,7 +25,8 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
         let incoming = match accepted {
             Ok(incoming) => incoming,
             Err(error) => {
-                error!(reason = error.kind.word(), %error, "this node no longer listens");
+                let reason = error.kind.word();
+                error!(reason, error = %Whole(&error), "this node no longer listens");
                 return;
             }
         };
@@ -60,7 +62,7 @@ impl Peers {
         self.shared.counters.handshakes_failed.count(reason);
         if let Some(held) = self.shared.log.pass("handshake") {
             let suppressed = held.lines();
-            warn!(%from, reason, %error, suppressed, "connection refused: no handshake");
+            warn!(%from, reason, error = %Whole(error), suppressed, "connection refused: no handshake");
         }
     }
 

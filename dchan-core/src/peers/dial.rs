@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Addr, Call, ErrorKind, Identify, PeerInfo, RequestError,
     link::{Backoff, Introduction, Rank, greet},
+    log::Whole,
     wire::{Hello, Refusal},
 };
 
@@ -133,10 +134,7 @@ async fn shake(
 }
 
 fn failed(error: Introduction) -> Failed {
-    let reason = match std::error::Error::source(&error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
+    let reason = Whole(&error).to_string();
     let word = error.word();
     match error {
         Introduction::Transport(error) => {

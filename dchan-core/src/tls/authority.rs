@@ -37,7 +37,8 @@ impl Authority {
     /// The system has no good randomness.
     pub fn new() -> Result<Self, AuthorityError> {
         let key = KeyPair::generate()?;
-        let mut params = params("dchan authority", YEARS);
+        // Two authorities of one name would be taken for each other, until a signature is wrong.
+        let mut params = params(&format!("dchan authority {:016x}", fastrand::u64(..)), YEARS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?.pem();

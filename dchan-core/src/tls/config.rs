@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::{TlsError, material::Material};
+use crate::{log::Whole, transport::names_are_for};
 
 /// How often files are looked at, at most.
 const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(5) };
@@ -118,6 +119,12 @@ impl Tls {
         self.material().names.clone()
     }
 
+    /// Whether the node's certificate is for that host, as peers will ask: see
+    /// [`Identity::is_for`](crate::Identity::is_for).
+    pub fn is_for(&self, host: &str) -> bool {
+        names_are_for(&self.material().names, host)
+    }
+
     /// For a connection that this node dials: the peer must have a certificate for the host that is
     /// dialled.
     pub fn client(&self, protocol: &[u8]) -> ClientConfig {
@@ -151,7 +158,7 @@ impl Tls {
                 }
                 // Perhaps they are being written: the next look will tell.
                 Err(error) => {
-                    tracing::warn!(%error, "certificates have changed, and cannot be used")
+                    tracing::warn!(error = %Whole(&error), "certificates have changed, and cannot be used")
                 }
             }
         }

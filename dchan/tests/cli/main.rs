@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod certs;
 mod files;
 mod process;
+mod secure;
 mod stopping;
 mod usage;

@@ -10,6 +10,7 @@ use crate::{
     Connection, Frame,
     lane::Epoch,
     link::{Cut, Outbox, Rank, Ranks, Session, Side, welcome},
+    log::Whole,
     wire::{Attach, Control, Hello, LaneFrame, Refusal},
 };
 
@@ -193,7 +194,7 @@ impl Peer {
             Cut::Protocol(error) => {
                 if let Some(held) = self.log.pass("protocol") {
                     let suppressed = held.lines();
-                    warn!(peer = %self.id, reason, %error, suppressed, "peer down");
+                    warn!(peer = %self.id, reason, error = %Whole(error), suppressed, "peer down");
                 }
             }
             // In good order.
@@ -201,7 +202,7 @@ impl Peer {
             error => {
                 if let Some(held) = self.log.pass("link") {
                     let suppressed = held.lines();
-                    info!(peer = %self.id, reason, %error, suppressed, "peer down");
+                    info!(peer = %self.id, reason, error = %Whole(error), suppressed, "peer down");
                 }
             }
         }
