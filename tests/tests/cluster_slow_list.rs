@@ -133,7 +133,7 @@ async fn many_open_at_once(cluster: Arc<Cluster>) {
                     Steps::Ready(Err(error)) => panic!("{error}"),
                 }
             }
-            (opened, impatience.dropped())
+            (opened, impatience.take_dropped())
         }
     };
     let openers: Vec<_> = (0..6).map(|n| tokio::spawn(open_some(cluster.seed ^ n))).collect();

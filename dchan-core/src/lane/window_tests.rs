@@ -124,6 +124,22 @@ fn a_newcomer_gets_its_share_when_others_give_back() {
 }
 
 #[test]
+fn permits_in_this_process_are_not_asked_for_again_until_one_is_dropped() {
+    let mut window = window(4, 400);
+    let first = lanes(&mut window, 1)[0];
+    window.balance();
+    let second = lanes(&mut window, 1)[0];
+    assert_eq!(window.balance().reclaim, [first]);
+    // Permits hold all of it, and somebody waits for more.
+    assert!(!window.give_back(first, 4, true));
+    assert_eq!(window.balance(), Grants::default(), "it would answer the same for ever");
+    window.released();
+    assert_eq!(window.balance().reclaim, [first]);
+    assert!(window.give_back(first, 3, true));
+    assert_eq!(window.balance().granted, [second]);
+}
+
+#[test]
 fn an_answer_that_gives_nothing_back_is_not_asked_for_again() {
     let mut window = window(4, 400);
     let first = lanes(&mut window, 1)[0];

@@ -295,10 +295,7 @@ impl Router {
                 out.lane.unreserve(reserved.epoch);
                 self.offer(out);
             }),
-            Route::Local(lane) => {
-                lane.unreserve();
-                lane.recount();
-            }
+            Route::Local(lane) => lane.release(),
         }
     }
 

@@ -74,9 +74,9 @@ impl Impatience {
         Self { chance: fastrand::Rng::with_seed(seed), longest, dropped: 0 }
     }
 
-    /// How many futures it has dropped before they were ready.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// How many futures it has dropped before they were ready, since this was asked last.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Where other chance comes from.

@@ -63,8 +63,15 @@ impl Core {
 
     /// A sender in this process answers at once: what it has not used and not promised is given back.
     pub(super) fn reclaim_local(&mut self, slot: SlotId, sender: &Arc<dyn LocalSender>) {
-        self.window.give_back(slot, sender.reserved());
-        self.notices.push(Notice::Granted(sender.clone()));
+        if self.window.give_back(slot, sender.reserved(), sender.is_waiting()) {
+            self.notices.push(Notice::Granted(sender.clone()));
+        }
+    }
+
+    /// A sender in this process has dropped a permit. Others may have waited for just that credit.
+    pub(crate) fn released_local(&mut self) {
+        self.window.released();
+        self.balance(None);
     }
 
     /// A sender in this process waits for credit.
