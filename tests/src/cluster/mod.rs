@@ -5,6 +5,7 @@ mod oracle;
 mod proxy;
 mod slow;
 mod steps;
+mod usage;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,6 +20,7 @@ pub use net::Kind;
 pub use oracle::{Entry, Log, Message, Oracle, message};
 pub use slow::SlowMembership;
 pub use steps::{Impatience, Steps, after_polls, just_polls};
+pub use usage::Usage;
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
