@@ -151,6 +151,11 @@ impl Outbound {
         self.intent.owes_credit && self.limits.reserved == 0 && !self.intent.fin_said
     }
 
+    /// Whether nothing is left of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
     /// Whether messages can still be assigned to it.
     pub(crate) fn is_open(&self) -> bool {
         self.phase != Phase::Ended && !self.intent.stopping

@@ -31,6 +31,10 @@ impl Incoming {
         self.entries.is_empty()
     }
 
+    pub(super) fn has_live(&self) -> bool {
+        self.entries.values().any(|entry| matches!(entry, InEntry::Live(..)))
+    }
+
     fn live(&self) -> Vec<(Arc<Inbox>, SlotId)> {
         let live = |entry: &InEntry| match entry {
             InEntry::Live(inbox, slot) => Some((inbox.clone(), *slot)),
@@ -211,6 +215,9 @@ impl Upstream for Peer {
     fn closed(&self, closed: Closed) {
         self.incoming.lock().entries.insert(closed.lane, InEntry::Over(closed.clone()));
         self.control(Control::Closed(closed));
+        if !self.is_up() {
+            self.shared.idle.notify_one();
+        }
     }
 
     fn watch(&self, inbox: &Arc<Inbox>) {

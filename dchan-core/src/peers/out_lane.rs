@@ -33,7 +33,8 @@ pub(crate) struct OutLane {
     pub(crate) id: LaneId,
     pub(crate) receiver: ReceiverId,
     pub(crate) node: NodeId,
-    peer: Arc<Peer>,
+    /// It has the lane, and must not be kept alive by it.
+    peer: Weak<Peer>,
     owner: Weak<dyn LaneOwner>,
     out: Mutex<Out>,
 }
@@ -64,10 +65,15 @@ impl Out {
 }
 
 impl OutLane {
-    pub(super) fn new(lane: Outbound, peer: Arc<Peer>, owner: Weak<dyn LaneOwner>) -> Arc<Self> {
+    pub(super) fn new(lane: Outbound, peer: &Arc<Peer>, owner: Weak<dyn LaneOwner>) -> Arc<Self> {
         let (id, receiver, node) = (lane.id, lane.receiver, peer.id);
         let out = Out { lane, offered: 0, suspended: false, epoch: 0, queued: false };
+        let peer = Arc::downgrade(peer);
         Arc::new(Self { id, receiver, node, peer, owner, out: Mutex::new(out) })
+    }
+
+    pub(super) fn peer(&self) -> Option<Arc<Peer>> {
+        self.peer.upgrade()
     }
 
     pub(crate) fn owner(&self) -> Option<Arc<dyn LaneOwner>> {
@@ -101,7 +107,7 @@ impl OutLane {
         }
         // The outbox is looked up under the lock: a new connection puts its own in place first and
         // then visits the lanes, so that none is left in the queue of an old one.
-        if let Some(outbox) = self.peer.outbox() {
+        if let Some(outbox) = self.peer().and_then(|peer| peer.outbox()) {
             out.queued = true;
             outbox.ready(self.clone());
         }

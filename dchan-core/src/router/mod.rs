@@ -75,6 +75,8 @@ struct State {
     /// The account of lanes that are over.
     retired: Ledger,
     handles: usize,
+    /// Somebody waits for the last message, to let go of the router if there is no handle then.
+    retiring: bool,
 }
 
 /// Why a message was not assigned.

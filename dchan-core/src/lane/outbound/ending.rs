@@ -74,6 +74,10 @@ impl Outbound {
         self.drain_pending(left.messages, &mut homeless);
         self.accepted = left;
         kept.into_iter().rev().for_each(|block| self.pending.push_front(block));
+        if self.newest == 0 {
+            // Nobody has heard of the lane, so nobody need hear of its end.
+            self.end();
+        }
         self.rehome(homeless, |_| Flags::REROUTED)
     }
 

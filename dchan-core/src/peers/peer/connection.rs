@@ -45,7 +45,7 @@ impl Peer {
         state.addr = Some(hello.addr.clone());
         state.hello = Some(hello.clone());
         state.heard = Heard::default();
-        state.suspect = false;
+        (state.suspect, state.lost) = (false, false);
         self.outbox.store(Some(outbox.clone()));
         drop(state);
         self.asks.lock().on_down();
@@ -184,6 +184,7 @@ impl Peer {
             self.dial_if_wanted();
             self.shared.tasks.spawn(self.clone().give_up_later(epoch));
         }
+        self.shared.idle.notify_one();
     }
 
     /// The one deadline of a link: if no connection comes in time, its lanes are given up.
@@ -194,11 +195,16 @@ impl Peer {
             () = self.shared.stopping.cancelled() => return,
             back = back => back.is_ok(),
         };
-        if came_back || self.state.lock().epoch != epoch {
-            return;
+        {
+            let mut state = self.state.lock();
+            if came_back || state.epoch != epoch {
+                return;
+            }
+            state.lost = true;
         }
         warn!(peer = %self.id, "the peer was out of reach for too long: its lanes are given up");
         self.give_up();
+        self.shared.idle.notify_one();
     }
 
     /// Gives up all lanes: what was handed has an unknown fate.
