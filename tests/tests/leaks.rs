@@ -60,10 +60,9 @@ async fn soak(cluster: Cluster, time: Duration) {
     let (kind, mut samples) = (cluster.kind, Vec::with_capacity(1 << 20));
     println!("{kind:?}, DCHAN_SEED={}", cluster.seed);
     let mut world = World::new(cluster).await;
-    let at_first = Usage::now();
     while samples.len() < WARM_UP + ROUNDS || started.elapsed() < time {
         world.round(samples.len() as u64).await;
-        world.rest(at_first).await;
+        world.rest().await;
         samples.push(Sample { usage: Usage::now(), heap: HEAP.allocated() });
     }
     world.end().await;
@@ -85,10 +84,13 @@ fn judge(samples: &[Sample]) {
     assert!(after <= before + SLACK * rounds, "heap grew from {before} to {after}: {samples:#?}");
 }
 
-/// Two nodes that stay, and a place where one comes and goes.
+/// Two nodes that stay, with a channel each way, and a place where one comes and goes.
 struct World {
     cluster: Cluster,
     stay: [Node; 2],
+    channels: Vec<(Sender<Message>, Receiver<Message>)>,
+    /// How many tasks there are when nothing goes on.
+    at_rest: Option<usize>,
     place: Spot,
     impatience: Impatience,
     incarnation: u64,
@@ -114,7 +116,13 @@ impl World {
     async fn new(cluster: Cluster) -> Self {
         let stay = [cluster.node_with(set).await, cluster.node_with(set).await];
         let impatience = Impatience::new(cluster.seed, Duration::from_millis(5));
-        Self { place: cluster.spot(), cluster, stay, impatience, incarnation: 0 }
+        let mut channels = Vec::new();
+        for (from, to) in [(0, 1), (1, 0)] {
+            let receiver = stay[to].receiver("always").await.unwrap();
+            channels.push((stay[from].sender("always").await.unwrap(), receiver));
+        }
+        let (place, at_rest, incarnation) = (cluster.spot(), None, 0);
+        Self { cluster, stay, channels, at_rest, place, impatience, incarnation }
     }
 
     async fn round(&mut self, round: u64) {
@@ -210,16 +218,41 @@ impl World {
     }
 
     /// Waits until nothing is left of the round.
-    async fn rest(&self, at_first: Usage) {
+    async fn rest(&mut self) {
+        // The nodes that stay are linked, and nothing else goes on: they listen, follow the list, read
+        // and write.
+        let rests = |node: &Node| node.tasks() == 4 && node.links().borrow().len() == 1;
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while Usage::now().tasks > at_first.tasks {
-            let (now, nodes) = (Usage::now(), self.stay.each_ref().map(Node::tasks));
-            assert!(tokio::time::Instant::now() < deadline, "{at_first} before, {now}: {nodes:?}");
+        let (mut since, mut tasks) = (tokio::time::Instant::now(), Usage::now().tasks);
+        loop {
             sleep(Duration::from_millis(5)).await;
+            let now = Usage::now().tasks;
+            if std::mem::replace(&mut tasks, now) != now || !self.stay.iter().all(rests) {
+                since = tokio::time::Instant::now();
+            }
+            let enough = match self.at_rest {
+                Some(before) => now <= before,
+                // At first, who knows: when nothing happens any more.
+                None => since.elapsed() > Duration::from_secs(2),
+            };
+            if enough && self.stay.iter().all(rests) {
+                self.at_rest = Some(now);
+                return;
+            }
+            let state =
+                self.stay.each_ref().map(|node| (node.tasks(), node.links().borrow().len()));
+            let late = tokio::time::Instant::now() > deadline;
+            assert!(!late, "{:?} tasks before, {now} now; nodes have {state:?}", self.at_rest);
         }
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
+        for (sender, receiver) in &mut self.channels {
+            sender.send(message(0, 0, 10)).await.unwrap();
+            assert_eq!(receiver.recv().await.unwrap(), Some(message(0, 0, 10)));
+            sender.flush().await.unwrap();
+        }
+        drop(self.channels);
         for node in self.stay {
             stop(node).await;
         }
