@@ -256,7 +256,7 @@ impl Window {
     }
 
     /// The sender is in this process and gives back at once what it has not used and not promised to
-    /// permits. `wanting`: it waits for more. Whether it had anything to give, or wants nothing now.
+    /// permits. `wanting`: it waits for more. Returns whether it had anything to give.
     pub(crate) fn give_back(&mut self, id: SlotId, reserved: u64, wanting: bool) -> bool {
         let mut given = Amount::default();
         self.change(id, |slot| {
@@ -268,7 +268,7 @@ impl Window {
         });
         // One that has nothing to give must not seem to have changed: it would be asked again at once.
         self.set_wanting(id, wanting);
-        given != Amount::default() || !wanting
+        given != Amount::default()
     }
 
     /// A sender in this process has a permit less: it may have something to give back now.
