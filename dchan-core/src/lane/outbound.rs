@@ -151,7 +151,12 @@ impl Outbound {
     /// Whether credit that was asked back and that permits held is free now. It goes back with the next
     /// poll, and not before, as the last permit's message may be about to use some of it.
     fn gives_back(&self) -> bool {
-        self.intent.owes_credit && self.limits.reserved == 0
+        self.intent.owes_credit && self.limits.reserved == 0 && !self.intent.fin_said
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// Whether messages can still be assigned to it.
@@ -253,7 +258,8 @@ impl Outbound {
 
     /// The receiver asks for credit that is not needed. Returns whether there is something to say.
     pub(crate) fn on_reclaim(&mut self, epoch: Epoch) -> bool {
-        if epoch != self.epoch || self.phase != Phase::Attached {
+        // Behind `Fin` the lane says nothing more: all of its credit is free there.
+        if epoch != self.epoch || self.phase != Phase::Attached || self.intent.fin_said {
             return false;
         }
         let unused = self.limits.total().saturating_sub(self.accepted);

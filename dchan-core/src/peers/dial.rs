@@ -44,6 +44,7 @@ impl Peer {
             let stopping = peer.shared.stopping.clone();
             stopping.run_until_cancelled(peer.dial_until_up()).await;
             peer.state.lock().dialling = false;
+            peer.shared.idle.notify_one();
             // Something may have come to want a link in the last moment.
             if !stopping.is_cancelled() && !peer.is_up() && peer.is_wanted() {
                 peer.dial_if_wanted();

@@ -224,6 +224,9 @@ impl Upstream for Peer {
     fn closed(&self, closed: Closed) {
         self.incoming.lock().entries.insert(closed.lane, InEntry::Over(closed.clone()));
         self.control(Control::Closed(closed));
+        if !self.is_up() {
+            self.shared.idle.notify_one();
+        }
     }
 
     fn watch(&self, inbox: &Arc<Inbox>) {

@@ -75,6 +75,8 @@ struct State {
     /// The account of lanes that are over.
     retired: Ledger,
     handles: usize,
+    /// Somebody waits for the last message, to let go of the router if there is no handle then.
+    retiring: bool,
 }
 
 /// Why a message was not assigned.
@@ -98,7 +100,8 @@ impl Router {
         let max_message = peers.shared.config.limits.message;
         let homeless = Queue::new(peers.shared.budget.clone());
         let (lanes, draining, retired) = Default::default();
-        let state = State { lanes, draining, homeless, retired, handles: 0 };
+        let (handles, retiring) = (0, false);
+        let state = State { lanes, draining, homeless, retired, handles, retiring };
         Arc::new_cyclic(|me| Self {
             namespace,
             peers,
@@ -296,10 +299,7 @@ impl Router {
                 out.lane.unreserve(reserved.epoch);
                 self.offer(out);
             }),
-            Route::Local(lane) => {
-                lane.unreserve();
-                lane.recount();
-            }
+            Route::Local(lane) => lane.release(),
         }
     }
 

@@ -131,15 +131,18 @@ impl Router {
         self.state.lock().handles += 1;
     }
 
-    /// One sender less. Whether it was the last.
+    /// One sender less. Whether it was the last, and nobody [retires](Self::retires) the router yet.
     pub(crate) fn release(&self) -> bool {
         let mut state = self.state.lock();
         state.handles -= 1;
-        state.handles == 0
+        state.handles == 0 && !std::mem::replace(&mut state.retiring, true)
     }
 
-    pub(crate) fn is_held(&self) -> bool {
-        self.state.lock().handles > 0
+    /// Whether there is still no sender. If there is one again, then its release is the next chance.
+    pub(crate) fn retires(&self) -> bool {
+        let mut state = self.state.lock();
+        state.retiring = state.handles == 0;
+        state.retiring
     }
 
     /// A receiver of this process is gone, with what it had taken and not settled.

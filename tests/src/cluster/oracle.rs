@@ -132,13 +132,22 @@ impl Oracle {
     /// Waits until every message is received, taken, and accounted for: nothing is lost, repeated, out
     /// of order, unknown or dropped.
     pub async fn settle(&self, node: &Node, namespace: &str) {
+        self.settle_all(&[node], namespace).await;
+    }
+
+    /// The same, where several nodes have sent.
+    pub async fn settle_all(&self, nodes: &[&Node], namespace: &str) {
+        let ledgers = || nodes.iter().map(|node| node.ledger(namespace)).collect::<Vec<_>>();
         until("all is in", || self.received() >= self.accepted()).await;
-        until("all is settled", || node.ledger(namespace).in_flight == 0).await;
-        let ledger = node.ledger(namespace);
-        assert_eq!((ledger.unknown, ledger.dropped.total()), (0, 0), "{ledger}");
-        assert_eq!(ledger.accepted, self.accepted(), "{ledger}");
-        assert_eq!(self.received(), self.accepted(), "{ledger}");
-        self.check(&[ledger]);
+        until("all is settled", || ledgers().iter().all(|ledger| ledger.in_flight == 0)).await;
+        let ledgers = ledgers();
+        let accepted: u64 = ledgers.iter().map(|ledger| ledger.accepted).sum();
+        let astray: u64 =
+            ledgers.iter().map(|ledger| ledger.unknown + ledger.dropped.total()).sum();
+        assert_eq!(astray, 0, "{ledgers:?}");
+        assert_eq!(accepted, self.accepted(), "{ledgers:?}");
+        assert_eq!(self.received(), self.accepted(), "{ledgers:?}");
+        self.check(&ledgers);
     }
 
     /// Checks what must hold at any time when nobody sends: the two sides agree, nothing is repeated,

@@ -45,7 +45,7 @@ impl Peer {
         state.addr = Some(hello.addr.clone());
         state.hello = Some(hello.clone());
         state.heard = Heard::default();
-        (state.suspect, state.dial_failed) = (false, None);
+        (state.suspect, state.lost, state.dial_failed) = (false, false, None);
         self.outbox.store(Some(outbox.clone()));
         drop(state);
         self.asks.lock().on_down();
@@ -185,6 +185,7 @@ impl Peer {
             self.dial_if_wanted();
             self.spawn(self.clone().give_up_later(epoch));
         }
+        self.shared.idle.notify_one();
     }
 
     fn log_cut(&self, cut: &Cut) {
@@ -215,8 +216,12 @@ impl Peer {
             () = self.shared.stopping.cancelled() => return,
             back = back => back.is_ok(),
         };
-        if came_back || self.state.lock().epoch != epoch {
-            return;
+        {
+            let mut state = self.state.lock();
+            if came_back || state.epoch != epoch {
+                return;
+            }
+            state.lost = true;
         }
         let lanes = self.state.lock().outs.len() + self.incoming.lock().count().0;
         if lanes > 0 {
@@ -227,6 +232,7 @@ impl Peer {
             }
         }
         self.give_up();
+        self.shared.idle.notify_one();
     }
 
     /// Gives up all lanes: what was handed has an unknown fate.
