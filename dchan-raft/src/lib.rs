@@ -20,6 +20,7 @@ mod network;
 mod presence;
 mod proposals;
 mod rpc;
+mod seal;
 mod server;
 mod shared;
 mod store;

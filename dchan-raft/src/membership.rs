@@ -18,7 +18,7 @@ use crate::{
     network::Network,
     presence, proposals, server,
     shared::{Peers, Published, Room, Shared},
-    store::{Belonging, Machine, Store},
+    store::{self, Belonging, Machine, Store},
     telemetry,
     types::{Founding, Metrics, Raft, seeded},
 };
@@ -55,8 +55,18 @@ impl RaftMembership {
     ///
     /// A setting is out of range, or what is stored cannot be read.
     pub fn new(dir: DataDir, config: RaftConfig) -> Result<Self, NewError> {
+        let backend = store::backend(&dir)?;
+        Self::on_backend(dir, config, backend)
+    }
+
+    /// With a log that is not necessarily in the directory.
+    pub(crate) fn on_backend(
+        dir: DataDir,
+        config: RaftConfig,
+        backend: impl redb::StorageBackend,
+    ) -> Result<Self, NewError> {
         let config = config.validated()?;
-        let store = Store::open(Arc::new(dir), config.writes).map_err(NewError::Store)?;
+        let store = Store::open(Arc::new(dir), config.writes, backend)?;
         let cluster = store.belonging().cluster;
         let view = cluster.map_or_else(View::default, View::of_cluster);
         Ok(Self {

@@ -78,7 +78,7 @@ async fn a_copied_directory_is_noticed() {
     let founder = cluster.founders().await.remove(0);
     let learner = cluster.start(2).await;
     std::fs::create_dir_all(cluster.path(3)).unwrap();
-    for file in ["format", "identity"] {
+    for file in ["format", "identity", "raft.mark"] {
         std::fs::copy(cluster.path(2).join(file), cluster.path(3).join(file)).unwrap();
     }
     let copy = cluster.open(3).await;
