@@ -42,6 +42,23 @@ enum Verdict {
     Wait(String),
 }
 
+/// Makes sure that no other process is this node: with a copied directory, there would be two voters
+/// with one vote. The other one is where this node was last.
+pub(crate) async fn check_alone(shared: &Shared) -> Result<(), MembershipError> {
+    let (me, within) = (&shared.me, shared.config.times.request);
+    if let Some(last) = shared.store.last_addr().filter(|last| *last != me.addr)
+        && let Ok(there) = shared.peers.requests.identify(&last, within).await
+        && there.id == me.id
+    {
+        return Err(MembershipError::Refused(format!(
+            "node {} runs at {last} already: was its data directory copied? Give each node an empty \
+             directory of its own",
+            me.id
+        )));
+    }
+    shared.store.note_addr(&me.addr).await.map_err(storage)
+}
+
 /// Finds out which cluster this node belongs to, and writes it down.
 pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, MembershipError> {
     let mut backoff = Backoff::new(shared.config.times.backoff_max.min(LOOK_AGAIN));
@@ -117,6 +134,9 @@ async fn look_at(shared: &Shared, addr: &Addr) -> Result<Found, AskError> {
     // One silent founder must not hold up for long what the others have to say.
     let within = shared.config.times.request / 2;
     let info = shared.peers.requests.identify(addr, within).await?;
+    if info.id == shared.me.id {
+        return Err(AskError::Refused("it leads to this node itself, or to a copy of it".into()));
+    }
     match shared.peers.ask(info.id, addr, Ask::Status, within).await? {
         Answer::Status(status) => Ok(Found { id: info.id, status }),
         _ => Err(AskError::Unexpected),

@@ -20,7 +20,7 @@ use crate::{
     shared::{Peers, Published, Room, Shared},
     store::{self, Belonging, Machine, Store},
     telemetry,
-    types::{Founding, Metrics, Raft, seeded},
+    types::{Fatal, Founding, Raft, seeded},
 };
 
 /// How long a snapshot that came in part is kept.
@@ -79,6 +79,13 @@ impl RaftMembership {
         })
     }
 
+    /// Why this node takes no part in keeping the list any more, if that is so: its disk has failed, or
+    /// another process has its identity. It has no vote then, and opens no channels; those that are open
+    /// flow on. Only a restart ends it.
+    pub fn fault(&self) -> Option<String> {
+        self.shared.get()?.room.fault.get().cloned()
+    }
+
     fn share(
         &self,
         context: &mut Option<Context>,
@@ -118,6 +125,7 @@ impl Membership for RaftMembership {
             return Err(MembershipError::Refused(reason));
         }
         shared.spawn(server::run(shared.clone(), context.questions));
+        founding::check_alone(&shared).await?;
         let belonging = founding::belong(&shared).await?;
         seeded(shared.seed(), launch(&shared, belonging)).await?;
         shared.spawn(proposals::run(shared.clone(), waiting));
@@ -229,6 +237,7 @@ async fn listed(shared: &Shared) -> Result<(), MembershipError> {
             let reason = reason.ok().and_then(|reason| reason.clone());
             Err(MembershipError::Refused(reason.unwrap_or_default()))
         }
+        fault = shared.room.fault.wait() => Err(shared.faulty(fault)),
         () = shared.room.stop.cancelled() => Err(MembershipError::Stopped),
     }
 }
@@ -240,6 +249,9 @@ async fn keep_house(shared: Arc<Shared>) {
     let mut compacted = Instant::now();
     loop {
         let now = metrics.borrow_watched().clone();
+        if let Err(error) = &now.running_state {
+            return failed(&shared, error);
+        }
         show_leader(&shared, now.current_leader.map(NodeId));
         let bytes = shared.store.log_bytes();
         telemetry::progress(now.current_term, now.last_log_index, bytes);
@@ -249,19 +261,24 @@ async fn keep_house(shared: Arc<Shared>) {
         }
         let stale = |a: &mut crate::transfer::Assembly| a.touched.elapsed() > STALE;
         shared.room.assembly.lock().take_if(stale);
-        let closed = tokio::time::timeout(STALE, metrics.changed()).await;
-        if now.running_state.is_err() || matches!(closed, Ok(Err(_))) {
-            failed(&shared, &now);
-            return;
+        if let Ok(Err(_)) = tokio::time::timeout(STALE, metrics.changed()).await {
+            // It says last why it ends.
+            let end = metrics.borrow_watched().running_state.clone();
+            return failed(&shared, &end.err().unwrap_or(Fatal::Stopped));
         }
     }
 }
 
-/// Raft ends by itself only if the disk fails it, or by a bug. Then nobody should wait for it.
-fn failed(shared: &Shared, metrics: &Metrics) {
-    if !shared.room.stop.is_cancelled() {
-        tracing::error!(state = ?metrics.running_state, "Raft has failed: the membership stops");
-        shared.room.stop.cancel();
+/// Raft ends by itself only if the disk fails it, or by a bug. The node keeps its place on the list, so
+/// that its channels flow on.
+fn failed(shared: &Shared, error: &Fatal) {
+    let fault = format!(
+        "{error}: this node takes no part in keeping the list until it is restarted. See to its disk first"
+    );
+    if !shared.room.stop.is_cancelled() && shared.room.fault.set(fault).is_ok() {
+        tracing::error!(%error, "Raft has failed: this node has no vote, and opens no channels, until it is restarted. Channels that are open flow on");
+        telemetry::failed();
+        show_leader(shared, None);
     }
 }
 

@@ -49,7 +49,7 @@ async fn stay(shared: &Shared) {
                 registered |= done;
                 done
             }
-            Ok(Step::Superseded) => return superseded(shared),
+            Ok(Step::Superseded) => return superseded(shared).await,
             Ok(Step::Wait) => false,
             Err(error) => {
                 tracing::debug!(%error, "the lease is not renewed");
@@ -99,6 +99,10 @@ async fn join(shared: &Shared) -> bool {
 }
 
 async fn register(shared: &Shared, again: bool) -> bool {
+    // A node that cannot follow the list has no business on it, once it was taken off.
+    if shared.room.fault.get().is_some() {
+        return false;
+    }
     if again {
         match shared.store.dir().raise() {
             Ok(next) => {
@@ -122,13 +126,20 @@ async fn register(shared: &Shared, again: bool) -> bool {
     matches!(timeout(shared.config.times.request * 4, shared.apply(change)).await, Ok(Ok(_)))
 }
 
-fn superseded(shared: &Shared) {
+/// Two voters with one id would vote twice: this one does not vote any more.
+async fn superseded(shared: &Shared) {
     let reason = format!(
-        "another process is node {} in a later life: was its data directory copied?",
+        "another process is node {} in a later life: was its data directory copied? Give each node an \
+         empty directory of its own",
         shared.me.id
     );
-    tracing::error!(reason, "this node stays off the list");
-    shared.room.refused.send_replace(Some(reason));
+    tracing::error!(reason, "this node stays off the list, and has no vote");
+    shared.room.refused.send_replace(Some(reason.clone()));
+    // Its disk may have failed before.
+    let _ = shared.room.fault.set(reason);
+    if shared.raft.wait().await.shutdown().await.is_err() {
+        tracing::error!("Raft did not stop in good order");
+    }
 }
 
 /// Until the lease is due, or this node sees that it is not on the list.

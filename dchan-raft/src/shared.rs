@@ -44,6 +44,8 @@ pub(crate) struct Room {
     guess: Mutex<Guess>,
     /// A founding was accepted that another node proposed.
     pub(crate) accepted: Notify,
+    /// Why Raft has ended on this node, before the membership did.
+    pub(crate) fault: SetOnce<String>,
     /// Why this node cannot be on the list, if that is so.
     pub(crate) refused: watch::Sender<Option<String>>,
     /// This node goes: it must not come back to the list.
@@ -78,6 +80,7 @@ impl Room {
             chance: Mutex::new(fastrand::Rng::with_seed(seed)),
             guess: Mutex::default(),
             accepted: Notify::new(),
+            fault: SetOnce::new(),
             refused: watch::Sender::new(None),
             leaving: CancellationToken::new(),
             stop,

@@ -25,6 +25,11 @@ pub(crate) fn removed() {
     metrics::counter!("dchan_raft_nodes_removed_total").increment(1);
 }
 
+/// Raft has ended on this node before the node did.
+pub(crate) fn failed() {
+    metrics::gauge!("dchan_raft_failed").set(1.0);
+}
+
 pub(crate) fn leader_changed() {
     metrics::counter!("dchan_raft_leader_changes_total").increment(1);
 }

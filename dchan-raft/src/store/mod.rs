@@ -13,7 +13,7 @@ mod writer;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use dchan_core::ClusterId;
+use dchan_core::{Addr, ClusterId};
 use parking_lot::Mutex;
 use redb::{StorageBackend, TableDefinition};
 use serde::Serialize;
@@ -64,6 +64,7 @@ struct State {
     log: BTreeMap<u64, Logged>,
     bytes: usize,
     belonging: Belonging,
+    addr: Option<Addr>,
 }
 
 #[derive(Debug)]
@@ -114,6 +115,19 @@ impl Store {
     /// How large the log is, in bytes.
     pub(crate) fn log_bytes(&self) -> usize {
         self.inner.state.lock().bytes
+    }
+
+    /// Where this node was when it was started last.
+    pub(crate) fn last_addr(&self) -> Option<Addr> {
+        self.inner.state.lock().addr.clone()
+    }
+
+    pub(crate) async fn note_addr(&self, addr: &Addr) -> io::Result<()> {
+        if self.last_addr().as_ref() != Some(addr) {
+            self.inner.writer.write(Op::Put(vec![("addr", encode_io(addr)?)])).await?;
+            self.inner.state.lock().addr = Some(addr.clone());
+        }
+        Ok(())
     }
 
     /// Writes down which cluster this node belongs to. What it says already is not changed.

@@ -40,13 +40,24 @@ pub(crate) fn backend(dir: &DataDir) -> Result<FileBackend> {
 /// Opens the database, and reads what is in it.
 pub(super) fn open(dir: &DataDir, backend: impl StorageBackend) -> Result<(Database, State, Mark)> {
     let path = dir.path().join(FILE);
+    let (mark, acknowledged) = read_mark(dir.path())?;
+    if acknowledged == 0 {
+        // A file that was being made when the process ended may be anything, and tells nothing.
+        backend.set_len(0).map_err(io_at(&path))?;
+    }
     let mut builder = Database::builder();
     // Else it trusts a file that was closed in good order, and panics when that was wrong.
     builder.set_check_integrity_on_open(true).set_cache_size(CACHE);
     let database = builder.create_with_backend(backend);
     let database = database.map_err(|error| failed(&path, error.into()))?;
     let state = read(&path, &database)?;
-    let mark = check_mark(dir.path(), &state)?;
+    if acknowledged > state.number {
+        let reason = format!(
+            "it ends with transaction {}, but {acknowledged} is the last one that was acknowledged",
+            state.number
+        );
+        return Err(damaged(&path, reason));
+    }
     state.check_log(&path)?;
     check_snapshot(dir.path(), &state)?;
     Ok((database, state, mark))
@@ -69,6 +80,7 @@ fn read(path: &Path, database: &Database) -> Result<State> {
             cluster: get(path, &meta, "cluster")?.flatten(),
             founding: get(path, &meta, "founding")?.flatten(),
         },
+        addr: get(path, &meta, "addr")?,
         ..State::default()
     };
     let log = match read.open_table(LOG) {
@@ -110,18 +122,11 @@ impl State {
     }
 }
 
-fn check_mark(dir: &Path, state: &State) -> Result<Mark> {
+fn read_mark(dir: &Path) -> Result<(Mark, u64)> {
     let path = dir.join(MARK);
     let (mark, said) = Mark::open(dir).map_err(io_at(&path))?;
     let said = said.ok_or_else(|| damaged(&path, "expected a number with a checksum".into()))?;
-    if said > state.number {
-        let reason = format!(
-            "it ends with transaction {}, but {said} is the last one that was acknowledged",
-            state.number
-        );
-        return Err(damaged(&dir.join(FILE), reason));
-    }
-    Ok(mark)
+    Ok((mark, said))
 }
 
 /// What the log lacks at the front must be in the snapshot.

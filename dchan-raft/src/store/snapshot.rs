@@ -38,7 +38,7 @@ impl Files {
         Self { dir, writes }
     }
 
-    pub(super) async fn save(&self, meta: SnapshotMeta, data: Bytes) -> io::Result<()> {
+    pub(crate) async fn save(&self, meta: SnapshotMeta, data: Bytes) -> io::Result<()> {
         let path = self.path();
         self.run(move || {
             let bytes = encode_io(&Stored { meta, data })?;
