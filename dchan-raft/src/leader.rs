@@ -8,12 +8,13 @@ use std::{
 };
 
 use dchan_core::{Addr, Change, NodeId, View};
-use openraft::{BasicNode, ChangeMembers, async_runtime::watch::WatchReceiver};
+use openraft::{BasicNode, ChangeMembers, Instant as _, async_runtime::watch::WatchReceiver};
 use tokio::time::{Instant, timeout};
 
 use crate::{
     rpc::{Answer, Ask, Leased, Life},
     shared::Shared,
+    stranded::Stranded,
     telemetry,
     types::{Command, Metrics, Raft},
 };
@@ -117,12 +118,18 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let limit = shared.config.times.removal_after;
     let pause = (limit / 10).clamp(Duration::from_millis(10), Duration::from_millis(500));
     let raft = shared.raft.wait().await;
+    let mut stranded = Stranded::new();
     loop {
         tokio::time::sleep(pause).await;
         if !raft.is_leader() {
+            stranded.led();
             continue;
         }
         let metrics = raft.metrics().borrow_watched().clone();
+        match metrics.last_quorum_acked {
+            Some(last) if last.elapsed() > limit => stranded.unled(&shared).await,
+            _ => stranded.led(),
+        }
         remove_silent(&shared, raft, &metrics).await;
         promote(&shared, raft, &metrics).await;
     }

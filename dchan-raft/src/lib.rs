@@ -24,6 +24,7 @@ mod seal;
 mod server;
 mod shared;
 mod store;
+mod stranded;
 mod telemetry;
 mod transfer;
 mod types;

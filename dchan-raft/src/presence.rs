@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use crate::{
     rpc::{Answer, Ask, AskError, Leased, Life},
     shared::{Backoff, Shared},
+    stranded::Stranded,
 };
 
 /// What to do after a look at one's own place.
@@ -36,7 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Renews the lease, and does what its answer calls for.
 async fn stay(shared: &Shared) {
     let mut backoff = Backoff::new(shared.config.times.backoff_max);
-    let mut registered = false;
+    let (mut registered, mut stranded) = (false, Stranded::new());
     loop {
         let step = step(shared).await;
         let rested = matches!(step, Ok(Step::Rest));
@@ -56,6 +57,10 @@ async fn stay(shared: &Shared) {
                 false
             }
         };
+        match done {
+            true => stranded.led(),
+            false => stranded.unled(shared).await,
+        }
         if !rested {
             if done {
                 backoff = Backoff::new(shared.config.times.backoff_max);
