@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod disks;
 mod files;
 mod process;
 mod stopping;

@@ -5,10 +5,11 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Far more than anything here takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
