@@ -77,6 +77,7 @@ async fn step(shared: &Shared) -> Result<Step, AskError> {
     let life = shared.life();
     match shared.ask_leader(Ask::Lease(life)).await? {
         Answer::Lease(leased) => {
+            shared.telemetry().is_led();
             Ok(decide(&leased, life, shared.me.addr.as_str(), shared.view().version.0))
         }
         _ => Err(AskError::NoLeader),
@@ -111,10 +112,17 @@ async fn register(shared: &Shared, again: bool) -> bool {
     if again {
         match shared.store.dir().raise() {
             Ok(next) => {
+                shared.telemetry().set_fault(None);
                 tracing::warn!(incarnation = %next, "taken off the list: back in a new life")
             }
             Err(error) => {
-                tracing::error!(%error, "cannot come back to the list");
+                if let Some(held) = shared.telemetry().log.pass("raise") {
+                    let suppressed = held.lines();
+                    tracing::error!(%error, suppressed, "cannot come back to the list");
+                }
+                shared
+                    .telemetry()
+                    .set_fault(Some(format!("cannot come back to the list: {error}")));
                 return false;
             }
         }

@@ -66,7 +66,7 @@ async fn of_two_founders_with_one_directory_one_gives_way() {
         cluster.net.heal();
         let older = nodes.remove(at);
         let (boot, newer_boot) = (older.me.boot, newer.me.boot);
-        while older.raft.fault().is_none() {
+        while older.raft.status().fault.is_none() {
             sleep(Duration::from_millis(100)).await;
         }
         let refused = older.raft.apply(vec![older.receiver(1)]).await;

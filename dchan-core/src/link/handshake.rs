@@ -21,6 +21,17 @@ pub(crate) enum Introduction {
     Refused(Refusal, Option<Box<Hello>>),
 }
 
+impl Introduction {
+    /// One word for metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Transport(error) => error.kind.word(),
+            Self::Protocol(_) => ErrorKind::Protocol.word(),
+            Self::Refused(refusal, _) => refusal.word(),
+        }
+    }
+}
+
 /// Which of two connections between the same processes stays: the one with the higher rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rank {

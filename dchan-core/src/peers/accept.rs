@@ -7,7 +7,7 @@ use tracing::{debug, error, warn};
 
 use super::{Peers, peer::Role};
 use crate::{
-    Connection, Incoming, Listener,
+    Addr, Connection, Incoming, Listener,
     link::{Introduction, Rank, expect_hello, refuse},
     wire::{Hello, Refusal},
 };
@@ -24,22 +24,21 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
         let incoming = match accepted {
             Ok(incoming) => incoming,
             Err(error) => {
-                error!(%error, "this node no longer listens");
+                error!(reason = error.kind.word(), %error, "this node no longer listens");
                 return;
             }
         };
         // Dropping it aborts it: nothing waits for a peer when too many knock at once.
         let Ok(place) = places.clone().try_acquire_owned() else {
-            metrics::counter!("dchan_handshakes_refused_total").increment(1);
+            peers.turned_away(&incoming.peer);
             continue;
         };
         let peers = peers.clone();
-        peers.clone().shared.tasks.spawn(async move {
+        peers.clone().shared.spawn(async move {
             let stopping = peers.shared.stopping.clone();
-            let peer = incoming.peer.clone();
+            let from = incoming.peer.clone();
             if let Some(Err(error)) = stopping.run_until_cancelled(peers.take_in(incoming)).await {
-                metrics::counter!("dchan_handshakes_failed_total").increment(1);
-                warn!(%peer, %error, "a connection did not come to stand");
+                peers.not_taken_in(&from, &error);
             }
             drop(place);
         });
@@ -47,6 +46,24 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
 }
 
 impl Peers {
+    /// Too many are in their handshake.
+    fn turned_away(&self, from: &Addr) {
+        self.shared.counters.handshakes_failed.count("crowded");
+        if let Some(held) = self.shared.log.pass("crowded") {
+            let (most, suppressed) = (self.shared.config.limits.handshakes, held.lines());
+            warn!(%from, most, suppressed, "connection dropped: too many are in their handshake");
+        }
+    }
+
+    fn not_taken_in(&self, from: &Addr, error: &Introduction) {
+        let reason = error.word();
+        self.shared.counters.handshakes_failed.count(reason);
+        if let Some(held) = self.shared.log.pass("handshake") {
+            let suppressed = held.lines();
+            warn!(%from, reason, %error, suppressed, "connection refused: no handshake");
+        }
+    }
+
     async fn take_in(self: &Arc<Self>, incoming: Incoming) -> Result<(), Introduction> {
         let limit = self.shared.config.times.handshake;
         let late = || {
@@ -83,12 +100,13 @@ impl Peers {
         match peer.install(&theirs, rank) {
             Ok(installed) => {
                 let role = Role::Listener(Box::new(mine));
-                self.shared.tasks.spawn(peer.clone().serve(installed, connection, role));
+                peer.spawn(peer.clone().serve(installed, connection, role));
                 peer.send_waiting();
                 Ok(())
             }
             Err(refusal) => {
-                debug!(peer = %theirs.node, %refusal, "one link is enough");
+                self.shared.counters.handshakes_failed.count(refusal.word());
+                debug!(peer = %theirs.node, reason = refusal.word(), %refusal, "one link is enough");
                 if let Refusal::Established { .. } | Refusal::Outdated { .. } = refusal {
                     refuse(connection, refusal, mine).await?;
                 }

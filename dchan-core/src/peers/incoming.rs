@@ -31,6 +31,12 @@ impl Incoming {
         self.entries.is_empty()
     }
 
+    /// How many are live, and how many are over.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let live = self.entries.values().filter(|entry| matches!(entry, InEntry::Live(..))).count();
+        (live, self.entries.len() - live)
+    }
+
     fn live(&self) -> Vec<(Arc<Inbox>, SlotId)> {
         let live = |entry: &InEntry| match entry {
             InEntry::Live(inbox, slot) => Some((inbox.clone(), *slot)),
@@ -73,23 +79,27 @@ impl Peer {
         epoch: Epoch,
         id: LaneId,
         payload: Bytes,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<u64, ProtocolError> {
         let frame = LaneFrame::decode(payload)?;
+        let messages = frame.messages();
         match frame {
-            LaneFrame::Attach(attach) => return self.on_attach(epoch, id, &attach),
+            LaneFrame::Attach(attach) => {
+                self.on_attach(epoch, id, &attach)?;
+                return Ok(0);
+            }
             LaneFrame::ClosedAck => {
                 let mut incoming = self.incoming.lock();
                 if let Some(InEntry::Over(_)) = incoming.entries.get(&id) {
                     incoming.entries.remove(&id);
                 }
-                return Ok(());
+                return Ok(0);
             }
             _ => {}
         }
         let (inbox, slot) = match self.incoming.lock().entries.get(&id) {
             Some(InEntry::Live(inbox, slot)) => (inbox.clone(), *slot),
             // It was closed while this was under way: its sender has it, too.
-            Some(InEntry::Over(_)) | None => return Ok(()),
+            Some(InEntry::Over(_)) | None => return Ok(messages),
         };
         let handled = inbox.with(|core| match frame {
             LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
@@ -101,7 +111,8 @@ impl Peer {
             }
             LaneFrame::Attach(_) | LaneFrame::ClosedAck => Ok(()),
         });
-        handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))
+        handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))?;
+        Ok(messages)
     }
 
     /// A lane whose sender breaks the rules ends, or the same would happen in the next connection.
@@ -112,8 +123,10 @@ impl Peer {
         slot: SlotId,
         fault: &LaneFault,
     ) -> ProtocolError {
-        warn!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, "lane ended");
-        metrics::counter!("dchan_lane_faults_total").increment(1);
+        if let Some(held) = self.log.pass("lane") {
+            let suppressed = held.lines();
+            warn!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, suppressed, "lane ended");
+        }
         self.incoming.lock().entries.remove(&id);
         inbox.with(|core| core.sender_lost(slot, false));
         ProtocolError(format!("lane {id}: {fault}"))

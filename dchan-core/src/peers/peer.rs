@@ -3,6 +3,7 @@
 mod connection;
 mod control;
 mod lanes;
+mod metrics;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,13 +15,15 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, info_span};
 
 use super::{OutLane, Shared, asks::Asks, incoming::Incoming};
 use crate::{
-    Addr, LaneId, LinkState, Namespace, NodeId, PeerInfo, ReceiverId, Version,
+    Addr, LaneId, LinkState, LogLimit, Namespace, NodeId, PeerInfo, ReceiverId, Version,
     inbox::Inbox,
     lane::Epoch,
     link::{Outbox, Ranks},
+    metrics::PeerCounters,
     wire::{Control, Hello},
 };
 
@@ -39,6 +42,10 @@ pub(crate) struct Peer {
     pub(super) incoming: Mutex<Incoming>,
     pub(super) asks: Mutex<Asks>,
     watched: Mutex<Vec<Weak<Inbox>>>,
+    pub(super) counters: Arc<PeerCounters>,
+    /// For lines that this peer can provoke.
+    pub(crate) log: LogLimit,
+    span: Span,
 }
 
 /// What the lock of a peer holds.
@@ -54,6 +61,8 @@ pub(super) struct PeerState {
     given_up: HashMap<LaneId, (Namespace, ReceiverId)>,
     suspect: bool,
     pub(super) dialling: bool,
+    /// Why the last dial failed, since there was a connection.
+    pub(super) dial_failed: Option<&'static str>,
     heard: Heard,
 }
 
@@ -88,6 +97,7 @@ impl std::fmt::Debug for Peer {
 
 impl Peer {
     pub(super) fn new(id: NodeId, shared: Arc<Shared>) -> Arc<Self> {
+        let span = info_span!(parent: &shared.span, "peer", %id);
         Arc::new(Self {
             id,
             shared,
@@ -98,7 +108,18 @@ impl Peer {
             incoming: Mutex::default(),
             asks: Mutex::default(),
             watched: Mutex::default(),
+            counters: Arc::default(),
+            log: LogLimit::default(),
+            span,
         })
+    }
+
+    /// Runs a task that has to do with the peer.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.shared.tasks.spawn(task.instrument(self.span.clone()))
     }
 
     pub(super) fn set_addr(&self, addr: &Addr) {

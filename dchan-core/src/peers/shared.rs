@@ -9,15 +9,19 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, Span, info_span};
 
 use super::Peer;
 use crate::{
-    Addr, Config, Incarnation, LaneId, LinkState, Links, Me, NodeId, Question, ReceiverId,
-    Transport, View,
+    Addr, Config, Incarnation, LaneId, LinkState, Links, LogLimit, Me, NodeId, Question,
+    ReceiverId, Transport, View,
+    budget::Budget,
     inbox::Inbox,
+    metrics::NodeCounters,
     wire::{Hello, VERSION},
 };
 
@@ -34,6 +38,14 @@ pub(crate) struct Shared {
     /// Set when the node stops taking part: no new links, no dialling.
     pub(crate) stopping: CancellationToken,
     pub(crate) started: Instant,
+    /// For lines about strangers: whoever can reach the port can provoke them.
+    pub(crate) log: LogLimit,
+    pub(crate) counters: NodeCounters,
+    pub(crate) span: Span,
+    /// A task that the node cannot do without, and that has ended all the same.
+    ended: Mutex<Option<&'static str>>,
+    /// What the lanes to all peers may hold.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -46,8 +58,10 @@ impl Shared {
         view: watch::Receiver<Arc<View>>,
         questions: mpsc::Sender<Question>,
     ) -> Self {
+        let span = info_span!("node", id = %me.id);
         Self {
             me,
+            budget: Budget::new(config.limits.retained),
             config,
             transport,
             view,
@@ -56,9 +70,40 @@ impl Shared {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
+            log: LogLimit::default(),
+            counters: NodeCounters::default(),
+            span,
+            ended: Mutex::new(None),
             inboxes: Mutex::new(HashMap::new()),
             next_lane: AtomicU64::new(LaneId::FIRST.0),
         }
+    }
+
+    /// Runs a task of the node.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn(task.instrument(self.span.clone()))
+    }
+
+    /// Runs a task that the node cannot do without: if it ends before the node stops, by itself or by
+    /// a panic, then the node is not live any more.
+    pub(crate) fn spawn_vital(
+        self: &Arc<Self>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let vital = Vital { shared: self.clone(), name };
+        self.spawn(async move {
+            let _vital = vital;
+            task.await;
+        });
+    }
+
+    /// The first vital task that has ended.
+    pub(crate) fn ended_task(&self) -> Option<&'static str> {
+        *self.ended.lock()
     }
 
     /// A lane id that this process has not used.
@@ -112,6 +157,20 @@ impl Shared {
             links.insert(peer, state);
             true
         });
+    }
+}
+
+/// Notes when a task ends.
+struct Vital {
+    shared: Arc<Shared>,
+    name: &'static str,
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.shared.stopping.is_cancelled() {
+            self.shared.ended.lock().get_or_insert(self.name);
+        }
     }
 }
 

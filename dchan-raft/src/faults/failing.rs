@@ -14,7 +14,7 @@ async fn a_disk_fails(of_leader: bool, how: io::ErrorKind) {
     let at = if of_leader { led } else { (led + 1) % 3 };
     let id = founders.nodes[at].id();
     founders.nodes[at].raft.apply(vec![founders.nodes[at].receiver(1)]).await.unwrap();
-    assert_eq!(founders.nodes[at].raft.fault(), None);
+    assert_eq!(founders.nodes[at].raft.status().fault, None);
     founders.disks[at].fail_after(3, how);
     // The others decide on without it.
     for counter in 0..20 {
@@ -23,7 +23,7 @@ async fn a_disk_fails(of_leader: bool, how: io::ErrorKind) {
     let failed = &founders.nodes[at];
     let refused = failed.raft.apply(vec![failed.receiver(2)]).await;
     assert!(matches!(refused, Err(MembershipError::Storage(_))), "{refused:?}");
-    let fault = failed.raft.fault().unwrap();
+    let fault = failed.raft.status().fault.unwrap();
     assert!(fault.contains("until it is restarted"), "{fault}");
     assert!(failed.view().leader.is_none());
     // It has no vote: with one of the others down, nothing is decided.
@@ -43,7 +43,7 @@ async fn a_disk_fails(of_leader: bool, how: io::ErrorKind) {
     founders.start_again(at).await;
     let back = &founders.nodes[at];
     back.raft.apply(vec![back.receiver(3)]).await.unwrap();
-    assert_eq!(back.raft.fault(), None);
+    assert_eq!(back.raft.status().fault, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ impl StoreBuilder<Types, Store, Machine> for Fresh {
         let backend = super::backend(&dir).expect("a file");
         let store = Store::open(dir, self.0, backend).expect("a store");
         let published = Arc::new(watch::Sender::new(Arc::new(View::default())));
-        let machine = Machine::new(&store, ClusterId(1), published, None);
+        let machine = Machine::new(&store, ClusterId(1), published, Arc::default(), None);
         Ok(((), store, machine))
     }
 }
