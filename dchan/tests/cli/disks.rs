@@ -3,71 +3,23 @@
 use std::{
     fs::{self, File},
     io::Write,
-    path::{Path, PathBuf},
+    os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
-use tempfile::TempDir;
-
-use crate::process::{Process, free_addresses, until};
-
-/// Three founders, each with a directory of its own.
-struct Founders {
-    dir: TempDir,
-    all: Vec<String>,
-    started: std::cell::Cell<u32>,
-}
-
-impl Founders {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self { dir, all: free_addresses::<3>(), started: 0.into() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn data(&self, at: usize) -> PathBuf {
-        self.path(&format!("data{at}"))
-    }
-
-    fn args(&self, at: usize, args: &[&str]) -> Vec<String> {
-        let data = self.data(at);
-        let more = ["--listen", &self.all[at], "--peers", &self.all.join(",")];
-        let data = ["--data", data.to_str().unwrap()];
-        [args, &more, &data].concat().into_iter().map(Into::into).collect()
-    }
-
-    /// A process with standard input and output of its own.
-    fn spawn(&self, command: &mut Command, stdin: Stdio, stdout: Stdio) -> Process {
-        let number = self.started.replace(self.started.get() + 1);
-        let stderr = self.path(&format!("{number}.stderr"));
-        command.env_remove("RUST_LOG").stdin(stdin).stdout(stdout);
-        let child = command.stderr(File::create(&stderr).unwrap()).spawn().unwrap();
-        Process::new(child, stderr)
-    }
-
-    fn node(&self, at: usize) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
-        self.spawn(command.args(self.args(at, &["node"])), Stdio::null(), Stdio::null())
-    }
-
-    /// A node that has no vote.
-    fn joiner(&self, args: &[&str], stdin: Stdio, stdout: Stdio) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
-        command.args(args).args(["--listen", "127.0.0.1:0", "--peers", &self.all.join(",")]);
-        self.spawn(&mut command, stdin, stdout)
-    }
-}
+use crate::{
+    founders::Founders,
+    process::{Process, free_addresses, plainly, until},
+};
 
 /// A command that runs where something else is mounted at a path, which nobody else sees.
-fn mounted(how: &str, at: &Path, args: &[String]) -> Command {
+fn mounted(apart: &str, how: &str, at: &Path, args: &[String]) -> Command {
     fs::create_dir_all(at).unwrap();
     let mut command = Command::new("unshare");
     let script = format!("{how} && exec \"$@\"");
-    command.args(["-m", "sh", "-c", &script]).arg(at).arg(env!("CARGO_BIN_EXE_dchan")).args(args);
+    command.args([apart, "sh", "-c", &script]).arg(at).arg(env!("CARGO_BIN_EXE_dchan")).args(args);
     command
 }
 
@@ -75,17 +27,22 @@ const SMALL: &str = "mount -t tmpfs -o size=4m tmpfs \"$0\"";
 const TINY: &str = "mount -t tmpfs -o size=4k,nr_inodes=2 tmpfs \"$0\"";
 const READ_ONLY: &str = "mount -t tmpfs -o ro tmpfs \"$0\"";
 
-/// Whether this user may mount. If not, then disks that fail are tested in memory only.
-fn may_mount() -> bool {
+/// How this user may mount, if at all.
+fn apart() -> Option<&'static str> {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["--help".into()];
-    let tried =
-        mounted(SMALL, dir.path(), &args).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let may = tried.is_ok_and(|status| status.success());
-    if !may {
-        eprintln!("mounting is not permitted here: not tested");
+    let may = |apart: &&str| {
+        let mut tried = mounted(apart, SMALL, dir.path(), &["--help".into()]);
+        let tried = tried.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    let apart = ["-m", "-rm"].into_iter().find(may);
+    if apart.is_none() {
+        plainly(
+            "mounting is not permitted here: full and read-only disks are tested only by those in memory \
+             that fail when they are told to, in dchan-raft/src/faults",
+        );
     }
-    may
+    apart
 }
 
 /// In a loop, at any moment, one or two or all of them: each comes back.
@@ -129,12 +86,10 @@ fn killed_nodes_always_come_back() {
 /// A founder that receives has no room left for its log: what flows to it flows on.
 #[test]
 fn a_channel_flows_on_when_the_disk_of_its_receiver_is_full() {
-    if !may_mount() {
-        return;
-    }
+    let Some(apart) = apart() else { return };
     let founders = Founders::new();
     let (disk, to) = (founders.data(1), founders.path("to"));
-    let mut full = mounted(SMALL, &disk, &founders.args(1, &["recv", "lines"]));
+    let mut full = mounted(apart, SMALL, &disk, &founders.args(1, &["recv", "lines"]));
     let _one = founders.node(0);
     let stdout = File::create(&to).unwrap().into();
     let full = founders.spawn(&mut full, Stdio::null(), stdout);
@@ -171,12 +126,10 @@ fn refused(founders: &Founders, mut node: Process) -> String {
 
 #[test]
 fn a_disk_that_is_read_only_or_full_is_named() {
-    if !may_mount() {
-        return;
-    }
+    let Some(apart) = apart() else { return };
     let founders = Founders::new();
     for (how, reason) in [(READ_ONLY, "Read-only file system"), (TINY, "No space left on device")] {
-        let mut command = mounted(how, &founders.data(0), &founders.args(0, &["node"]));
+        let mut command = mounted(apart, how, &founders.data(0), &founders.args(0, &["node"]));
         let said = refused(&founders, founders.spawn(&mut command, Stdio::null(), Stdio::null()));
         assert!(said.contains(reason) && said.contains("is healthy, has room"), "{said}");
     }
@@ -207,4 +160,81 @@ fn a_directory_that_cannot_be_used_is_named_and_what_to_do_about_it() {
     assert!(said.contains("has format 7") && said.contains("knows up to 1"), "{said}");
     fs::write(founders.data(0).join("format"), "1").unwrap();
     founders.node(0).ready();
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_to_is_named() {
+    let founders = Founders::new();
+    let data = founders.data(0);
+    fs::create_dir(&data).unwrap();
+    let permit = |mode| fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
+    permit(0o555);
+    let may_all_the_same = File::create(data.join("probe")).is_ok();
+    if may_all_the_same {
+        plainly(
+            "this user may write anywhere: a read-only directory is tested only as a mounted one",
+        );
+    } else {
+        let said = refused(&founders, founders.node(0));
+        assert!(said.contains("Permission denied") && said.contains("is writable"), "{said}");
+    }
+    permit(0o755);
+}
+
+#[test]
+fn a_copied_directory_is_refused_and_the_original_goes_on() {
+    let mut founders = Founders::new();
+    founders.all.truncate(1);
+    let _original = founders.node(0).ready();
+    let copied = founders.path("copy");
+    fs::create_dir(&copied).unwrap();
+    for entry in fs::read_dir(founders.data(0)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copied.join(entry.file_name())).unwrap();
+    }
+    let args = ["node", "--data", copied.to_str().unwrap()];
+    let mut copy = founders.joiner(&args, Stdio::null(), Stdio::null());
+    copy.ends_with(3);
+    let said = copy.stderr();
+    let expected = format!("runs at {} already: was its data directory copied?", founders.all[0]);
+    assert!(said.contains(&expected) && said.contains("an empty directory"), "{said}");
+    founders.joiner(&["recv", "late"], Stdio::null(), Stdio::null()).ready();
+}
+
+/// Channels flow on, nothing is founded anew, and whoever looks is told that it will not recover.
+#[test]
+fn a_cluster_that_lost_two_of_three_founders_says_that_it_cannot_recover() {
+    let founders = Founders::new();
+    let to = founders.path("to");
+    let mut left = Command::new(env!("CARGO_BIN_EXE_dchan"));
+    left.args(founders.args(0, &["recv", "lines"]));
+    let left = founders.spawn(&mut left, Stdio::null(), File::create(&to).unwrap().into());
+    let others = [1, 2].map(|at| founders.node(at));
+    let left = left.ready();
+    let others = others.map(Process::ready);
+    let mut send = founders.joiner(&["send", "lines"], Stdio::piped(), Stdio::null()).ready();
+    let mut input = send.child.stdin.take().unwrap();
+    input.write_all(b"before\n").unwrap();
+    until("a line", || fs::read_to_string(&to).unwrap() == "before\n");
+    for mut node in others {
+        node.signal("-KILL");
+        node.wait();
+    }
+    let wiped = [1, 2].map(|at| {
+        fs::remove_dir_all(founders.data(at)).unwrap();
+        founders.node(at)
+    });
+    until("it says so", || {
+        let said = left.stderr();
+        said.contains("2 of 3 founders have lost their data directories")
+            && said.contains("the cluster cannot recover")
+    });
+    input.write_all(b"after\n").unwrap();
+    until("another line", || fs::read_to_string(&to).unwrap() == "before\nafter\n");
+    for node in &wiped {
+        assert!(!node.stderr().contains("dchan is ready"), "{}", node.stderr());
+    }
+    drop(input);
+    send.ends_with(0);
+    send.has_ledger(2, 2, 0);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -22,6 +23,11 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says why something is not tested here. Unlike what is printed, that is always shown.
+pub(crate) fn plainly(why: &str) {
+    let _shown = writeln!(std::io::stderr(), "\n{why}");
 }
 
 /// A process of the command line. Dropped, it is killed.
