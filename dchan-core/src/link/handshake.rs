@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ProtocolError;
 use crate::{
-    ErrorKind, Frame, FrameBatch, LaneId, NodeId, Received, TransportError,
+    ErrorKind, Frame, FrameBatch, Identity, LaneId, NodeId, Received, TransportError,
     transport::{Connection, FrameSink, FrameStream},
     wire::{Control, Hello, Refusal, VERSION},
 };
@@ -85,12 +85,20 @@ impl Ranks {
 }
 
 impl Hello {
-    /// Whether two nodes can talk at all. `self` is this node.
-    pub(crate) fn check(&self, theirs: &Hello) -> Result<(), Refusal> {
+    /// Whether two nodes can talk at all. `self` is this node; `identity` is what the transport has
+    /// proved of the other.
+    pub(crate) fn check(&self, theirs: &Hello, identity: Option<&Identity>) -> Result<(), Refusal> {
         if self.version != theirs.version {
             return Err(Refusal::Version { ours: self.version, theirs: theirs.version });
         }
         let text = |text: &str| text.chars().take(64).collect::<String>();
+        let host = theirs.addr.host();
+        if let Some(identity) = identity
+            && !identity.is_for(host)
+        {
+            let names = identity.names.iter().take(8).map(|name| text(name)).collect();
+            return Err(Refusal::Name { names, host: host.into() });
+        }
         if self.cluster_name != theirs.cluster_name {
             let (ours, theirs) = (text(&self.cluster_name), text(&theirs.cluster_name));
             return Err(Refusal::ClusterName { ours, theirs });
@@ -111,14 +119,18 @@ impl Hello {
 
 /// The dialler's part: says who it is and hears who is there.
 pub(crate) async fn greet(
-    connection: &mut Connection,
+    mut connection: Connection,
     mine: &Hello,
-) -> Result<Hello, Introduction> {
+) -> Result<(Hello, Connection), Introduction> {
     say(&mut *connection.sink, &Control::Hello(mine.clone())).await?;
     match hear(&mut *connection.stream, &connection.peer).await? {
-        Control::Welcome(theirs) => match mine.check(&theirs) {
-            Ok(()) => Ok(theirs),
-            Err(refusal) => Err(Introduction::Refused(refusal, None)),
+        Control::Welcome(theirs) => match mine.check(&theirs, connection.identity.as_ref()) {
+            Ok(()) => Ok((theirs, connection)),
+            Err(refusal) => {
+                // That it cannot be told changes nothing: there is no connection either way.
+                let _told = refuse(connection, refusal.clone(), mine.clone()).await;
+                Err(Introduction::Refused(refusal, None))
+            }
         },
         Control::Refuse(refusal, theirs) => {
             Err(Introduction::Refused(refusal.mirrored(), Some(theirs)))
@@ -144,14 +156,21 @@ pub(crate) async fn welcome(sink: &mut dyn FrameSink, mine: &Hello) -> Result<()
     say(sink, &Control::Welcome(mine.clone())).await
 }
 
-/// The listener turns the dialler away, and tells it why.
+/// Turns the other side away, tells it why, and waits until it has gone.
 pub(crate) async fn refuse(
-    mut connection: Connection,
+    connection: Connection,
     refusal: Refusal,
     mine: Hello,
 ) -> Result<(), TransportError> {
-    say(&mut *connection.sink, &Control::Refuse(refusal, Box::new(mine))).await?;
-    connection.sink.close().await
+    let Connection { mut sink, mut stream, .. } = connection;
+    say(&mut *sink, &Control::Refuse(refusal, Box::new(mine))).await?;
+    sink.close().await?;
+    // Dropping the connection before might take the refusal back.
+    let mut batch = FrameBatch::new();
+    while let Ok(Received::Frames) = stream.recv(&mut batch).await {
+        batch = FrameBatch::new();
+    }
+    Ok(())
 }
 
 fn unexpected(expected: &str, found: &Control) -> ProtocolError {
@@ -188,5 +207,75 @@ async fn hear(stream: &mut dyn FrameStream, peer: &crate::Addr) -> Result<Contro
     match Control::decode_next(&mut payload).map_err(ProtocolError::from)? {
         Some(control) if payload.is_empty() => Ok(control),
         _ => Err(ProtocolError("expected a handshake, found none".into()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{Addr, Boot, Incarnation, MemoryNetwork, Transport};
+
+    fn hello(node: u64, addr: &Addr) -> Hello {
+        Hello {
+            version: VERSION,
+            cluster_name: "test".into(),
+            cluster: None,
+            transport: "memory".into(),
+            node: NodeId(node),
+            incarnation: Incarnation(1),
+            boot: Boot(node),
+            addr: addr.clone(),
+            attempt: 1,
+        }
+    }
+
+    fn identity(name: &str) -> Identity {
+        Identity { names: vec![name.into()], certificate: Bytes::new() }
+    }
+
+    /// Both ends of a connection between nodes `a` and `b`.
+    async fn connect(a: &Addr, b: &Addr) -> (Connection, Connection) {
+        let network = MemoryNetwork::new(1);
+        let [from, to]: [Arc<dyn Transport>; 2] = [network.transport(a), network.transport(b)];
+        let mut listener = to.listen(b).await.unwrap();
+        let accepted = async { listener.accept().await.unwrap().ready.await.unwrap() };
+        let (dialled, accepted) = tokio::join!(from.dial(b), accepted);
+        (dialled.unwrap(), accepted)
+    }
+
+    #[test]
+    fn a_name_that_was_not_proved_is_refused() {
+        let [a, b] = ["a:1", "b:1"].map(|addr| addr.parse::<Addr>().unwrap());
+        let (mine, theirs) = (hello(1, &a), hello(2, &b));
+        assert_eq!(mine.check(&theirs, None), Ok(()));
+        assert_eq!(mine.check(&theirs, Some(&identity("b"))), Ok(()));
+        let refusal = mine.check(&theirs, Some(&identity("c"))).unwrap_err();
+        assert_eq!(refusal, Refusal::Name { names: vec!["c".into()], host: "b".into() });
+        assert!(!refusal.is_transient());
+        let said = refusal.to_string();
+        assert_eq!(said, "the certificate is for c, and its node says that it is at b");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dialler_that_refuses_says_why() {
+        let [a, b] = ["a:1", "b:1"].map(|addr| addr.parse::<Addr>().unwrap());
+        let (dialled, accepted) = connect(&a, &b).await;
+        let dialled = dialled.with_identity(identity("c"));
+        let (mine, theirs) = (hello(1, &a), hello(2, &b));
+        let listening = async {
+            let mut accepted = accepted;
+            assert_eq!(expect_hello(&mut accepted).await.unwrap(), mine);
+            welcome(&mut *accepted.sink, &theirs).await.unwrap();
+            hear(&mut *accepted.stream, &a).await.unwrap()
+        };
+        let both = async { tokio::join!(greet(dialled, &mine), listening) };
+        let (greeted, heard) = timeout(Duration::from_secs(5), both).await.unwrap();
+        let refusal = Refusal::Name { names: vec!["c".into()], host: "b".into() };
+        assert!(matches!(greeted, Err(Introduction::Refused(said, None)) if said == refusal));
+        assert_eq!(heard, Control::Refuse(refusal, Box::new(mine.clone())));
     }
 }

@@ -68,6 +68,9 @@ pub(crate) enum Refusal {
     Busy,
     #[error("this node is shutting down")]
     Stopping,
+    /// A certificate was shown that is not for the host that its node advertises.
+    #[error("the certificate is for {}, and its node says that it is at {host}", names.join(", "))]
+    Name { names: Vec<String>, host: String },
 }
 
 impl Refusal {
@@ -94,6 +97,7 @@ impl Refusal {
             Self::Outdated { .. } => "outdated",
             Self::Busy => "busy",
             Self::Stopping => "stopping",
+            Self::Name { .. } => "name",
         }
     }
 

@@ -203,5 +203,16 @@ macro_rules! cluster_tests {
                 }
             )*
         }
+        mod quic {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    use ::std::sync::Arc;
+                    use $crate::cluster::{Cluster, Kind, run};
+                    let real = Arc::new(::dchan_transport_quic::QuicTransport::new());
+                    run(Cluster::new(Kind::Quic, real), super::$name).await;
+                }
+            )*
+        }
     };
 }

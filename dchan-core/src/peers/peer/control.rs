@@ -50,7 +50,10 @@ impl Peer {
                 }
             }
             Control::Bye => self.on_bye(),
-            Control::Hello(_) | Control::Welcome(_) | Control::Refuse(..) => {
+            Control::Refuse(refusal, _) => {
+                return Err(ProtocolError(format!("refused by the peer: {}", refusal.mirrored())));
+            }
+            Control::Hello(_) | Control::Welcome(_) => {
                 return Err(ProtocolError("a handshake in the midst of a connection".into()));
             }
         }
