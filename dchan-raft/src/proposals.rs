@@ -46,13 +46,24 @@ impl Shared {
 
     /// Makes changes, and returns when this node shows them.
     pub(crate) async fn apply(&self, changes: Vec<Change>) -> Result<Version, MembershipError> {
-        let version = self.propose(changes).await?;
-        let mut shown = self.peers.view.subscribe();
+        let shown = async {
+            let version = self.propose(changes).await?;
+            let mut shown = self.peers.view.subscribe();
+            let shown = shown.wait_for(|view| view.version >= version).await;
+            shown.map(|_| version).map_err(|_| MembershipError::Stopped)
+        };
         tokio::select! {
+            biased;
+            fault = self.room.fault.wait() => Err(self.faulty(fault)),
             () = self.room.stop.cancelled() => Err(MembershipError::Stopped),
-            shown = shown.wait_for(|view| view.version >= version) => {
-                shown.map(|_| version).map_err(|_| MembershipError::Stopped)
-            }
+            version = shown => version,
+        }
+    }
+
+    pub(crate) fn faulty(&self, fault: &str) -> MembershipError {
+        match &*self.room.refused.borrow() {
+            Some(reason) => MembershipError::Refused(reason.clone()),
+            None => MembershipError::Storage(fault.into()),
         }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Room {
     guess: Mutex<Guess>,
     /// A founding was accepted that another node proposed.
     pub(crate) accepted: Notify,
+    /// Why Raft has ended on this node, before the membership did.
+    pub(crate) fault: SetOnce<String>,
     /// Why this node cannot be on the list, if that is so.
     pub(crate) refused: watch::Sender<Option<String>>,
     /// This node goes: it must not come back to the list.
@@ -83,6 +85,7 @@ impl Room {
             chance: Mutex::new(fastrand::Rng::with_seed(seed)),
             guess: Mutex::default(),
             accepted: Notify::new(),
+            fault: SetOnce::new(),
             refused: watch::Sender::new(None),
             leaving: CancellationToken::new(),
             stop,
@@ -133,6 +136,11 @@ impl Shared {
 
     pub(crate) fn view(&self) -> Arc<View> {
         self.peers.view.borrow().clone()
+    }
+
+    /// What a human must look after: what only a restart ends goes before what may pass.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.room.fault.get().cloned().or_else(|| self.telemetry().fault())
     }
 
     pub(crate) fn metrics(&self) -> Option<Metrics> {

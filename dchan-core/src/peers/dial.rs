@@ -204,6 +204,10 @@ impl Peers {
             Ok(shaken) => shaken,
             // There is a link already, under another address, or it is being made.
             Err(Failed { found: Some(hello), transient: true, .. }) => return Ok(info_of(&hello)),
+            // This node itself, or a copy of it: whoever asks must know.
+            Err(Failed { found: Some(hello), .. }) if hello.node == self.shared.me.id => {
+                return Ok(info_of(&hello));
+            }
             Err(failed) => return Err(unreachable(failed)),
         };
         let info = info_of(&hello);

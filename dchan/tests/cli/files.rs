@@ -63,7 +63,7 @@ fn through_three_processes(count: u64) {
     let count = count.to_string();
     let receiving = ["recv", "lines", "--count", &count];
     let mut recv = Process::unwatched(founder(&receiving, 1, &all, Stdio::null(), out));
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     let input = File::open(&from).unwrap().into();
     let mut send = Process::unwatched(founder(&["send", "lines"], 2, &all, input, Stdio::null()));
     until("the whole file", || fs::metadata(&to).unwrap().len() >= len);

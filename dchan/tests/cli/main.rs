@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod clock;
+mod disks;
 mod files;
+mod founders;
 mod process;
 mod stopping;
 mod usage;
