@@ -9,6 +9,7 @@ mod id;
 mod inbox;
 mod lane;
 mod link;
+mod log;
 mod membership;
 mod memory;
 mod node;
@@ -25,6 +26,7 @@ pub use channel::{
 pub use config::{Config, ConfigError, Limits, Times};
 pub use id::{Boot, ClusterId, Incarnation, LaneId, Namespace, NamespaceError, NodeId, ReceiverId};
 pub use lane::{Dropped, Ledger};
+pub use log::{Held, LogLimit};
 pub use membership::{
     Change, Context, LinkState, Links, Me, Membership, MembershipError, NodeEntry,
     StaticMembership, Version, View,

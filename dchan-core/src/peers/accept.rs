@@ -39,7 +39,10 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
             let peer = incoming.peer.clone();
             if let Some(Err(error)) = stopping.run_until_cancelled(peers.take_in(incoming)).await {
                 metrics::counter!("dchan_handshakes_failed_total").increment(1);
-                warn!(%peer, %error, "a connection did not come to stand");
+                if let Some(held) = peers.shared.log.pass("handshake") {
+                    let suppressed = held.lines();
+                    warn!(%peer, %error, suppressed, "a connection did not come to stand");
+                }
             }
             drop(place);
         });

@@ -15,8 +15,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Peer;
 use crate::{
-    Addr, Config, Incarnation, LaneId, LinkState, Links, Me, NodeId, Question, ReceiverId,
-    Transport, View,
+    Addr, Config, Incarnation, LaneId, LinkState, Links, LogLimit, Me, NodeId, Question,
+    ReceiverId, Transport, View,
     inbox::Inbox,
     wire::{Hello, VERSION},
 };
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     /// Set when the node stops taking part: no new links, no dialling.
     pub(crate) stopping: CancellationToken,
     pub(crate) started: Instant,
+    /// For lines about strangers: whoever can reach the port can provoke them.
+    pub(crate) log: LogLimit,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -56,6 +58,7 @@ impl Shared {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),
+            log: LogLimit::default(),
             inboxes: Mutex::new(HashMap::new()),
             next_lane: AtomicU64::new(LaneId::FIRST.0),
         }
