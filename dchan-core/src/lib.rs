@@ -4,6 +4,7 @@
 //! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
 
 mod channel;
+mod codec;
 mod config;
 mod id;
 mod inbox;
