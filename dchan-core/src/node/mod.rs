@@ -7,7 +7,7 @@ mod shutdown;
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{
         Arc,
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::{
-    Addr, Boot, Config, ConfigError, Context, Incarnation, Ledger, Links, Me, Membership,
+    Addr, Boot, Breach, Config, ConfigError, Context, Incarnation, Ledger, Links, Me, Membership,
     MembershipError, Namespace, NodeId, ReceiverId, Requests, Transport, TransportError, View,
     inbox::Inbox,
     peers::{Peers, Shared, serve_calls, serve_listener},
@@ -195,6 +195,12 @@ impl Node {
         let Ok(name) = Namespace::new(namespace) else { return Ledger::default() };
         let router = self.inner().routers.lock().get(&name).cloned();
         router.map(|router| router.ledger()).unwrap_or_default()
+    }
+
+    /// How often others broke the protocol, or came with what cannot be linked, by kind. Kinds that were
+    /// not seen are left out.
+    pub fn breaches(&self) -> BTreeMap<Breach, u64> {
+        self.inner().shared.breaches.counts()
     }
 
     /// How many tasks this node has running: for tests and metrics.

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::Semaphore, time::timeout};
-use tracing::{debug, error, warn};
+use tokio::time::timeout;
+use tracing::{debug, error};
 
-use super::{Peers, peer::Role};
+use super::{Peers, door::Door, peer::Role};
 use crate::{
-    Connection, Incoming, Listener,
+    Breach, Connection, Incoming, Listener,
     link::{Introduction, Rank, expect_hello, refuse},
     wire::{Hello, Refusal},
 };
 
 /// Takes connections in until the node stops. Each is shaken hands with in a task of its own.
 pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn Listener>) {
-    let places = Arc::new(Semaphore::new(peers.shared.config.limits.handshakes));
+    let config = &peers.shared.config;
+    let door = Door::new(config.limits.handshakes, config.times.handshake / 5);
     let stopping = peers.shared.stopping.clone();
     loop {
         let accepted = tokio::select! {
@@ -29,19 +30,26 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
             }
         };
         // Dropping it aborts it: nothing waits for a peer when too many knock at once.
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = door.enter(&stopping) else {
             metrics::counter!("dchan_handshakes_refused_total").increment(1);
+            let most = peers.shared.config.limits.handshakes;
+            let what = format_args!("more than {most} connections in their handshake");
+            peers.shared.breach(Breach::Crowded, &incoming.peer, &what);
             continue;
         };
         let peers = peers.clone();
         peers.clone().shared.tasks.spawn(async move {
-            let stopping = peers.shared.stopping.clone();
             let peer = incoming.peer.clone();
-            if let Some(Err(error)) = stopping.run_until_cancelled(peers.take_in(incoming)).await {
+            let taken_in = place.cancel.run_until_cancelled(peers.take_in(incoming)).await;
+            if taken_in.is_none() && !peers.shared.stopping.is_cancelled() {
+                let what = "it dawdled in its handshake while others waited";
+                peers.shared.breach(Breach::Late, &peer, &what);
+            }
+            if let Some(Err(error)) = taken_in {
                 metrics::counter!("dchan_handshakes_failed_total").increment(1);
-                if let Some(held) = peers.shared.log.pass("handshake") {
-                    let suppressed = held.lines();
-                    warn!(%peer, %error, suppressed, "a connection did not come to stand");
+                match error.breach() {
+                    Some(kind) => peers.shared.breach(kind, &peer, &error),
+                    None => peers.shared.note_failure(&peer, &error),
                 }
             }
             drop(place);
@@ -61,10 +69,20 @@ impl Peers {
         };
         let heard = async {
             let mut connection = incoming.ready.await?;
-            let theirs = expect_hello(&mut connection).await?;
+            let theirs = expect_hello(&mut connection).await;
             Ok::<_, Introduction>((connection, theirs))
         };
         let (connection, theirs) = timeout(limit, heard).await.map_err(|_| late())??;
+        let theirs = match theirs {
+            Ok(theirs) => theirs,
+            Err(error) => {
+                if let Introduction::Refused(refusal, _) = &error {
+                    let told = refuse(connection, refusal.clone(), self.shared.hello(0));
+                    timeout(limit, told).await.map_err(|_| late())??;
+                }
+                return Err(error);
+            }
+        };
         match timeout(limit, self.answer(connection, theirs)).await {
             Ok(answered) => answered,
             Err(_) => Err(late().into()),
@@ -81,7 +99,10 @@ impl Peers {
             refuse(connection, refusal.clone(), mine).await?;
             return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
         }
-        let peer = self.peer(theirs.node, None);
+        let Some(peer) = self.admit(theirs.node) else {
+            refuse(connection, Refusal::Busy, mine).await?;
+            return Err(Introduction::Refused(Refusal::Busy, Some(Box::new(theirs))));
+        };
         let rank = Rank { attempt: theirs.attempt, dialler: theirs.node };
         match peer.install(&theirs, rank) {
             Ok(installed) => {
@@ -91,10 +112,11 @@ impl Peers {
                 Ok(())
             }
             Err(refusal) => {
-                debug!(peer = %theirs.node, %refusal, "one link is enough");
-                if let Refusal::Established { .. } | Refusal::Outdated { .. } = refusal {
-                    refuse(connection, refusal, mine).await?;
+                refuse(connection, refusal.clone(), mine).await?;
+                if refusal.breach().is_some() {
+                    return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
                 }
+                debug!(peer = %theirs.node, %refusal, "one link is enough");
                 Ok(())
             }
         }

@@ -10,7 +10,7 @@ use super::{
     peer::{Role, info_of},
 };
 use crate::{
-    Addr, Call, ErrorKind, Identify, PeerInfo, RequestError,
+    Addr, Breach, Call, ErrorKind, Identify, PeerInfo, RequestError,
     link::{Backoff, Introduction, Rank, greet},
     wire::{Hello, Refusal},
 };
@@ -114,7 +114,13 @@ async fn shake(
     };
     match timeout(shared.config.times.handshake, shaken).await {
         Ok(Ok(shaken)) => Ok(shaken),
-        Ok(Err(error)) => Err(failed(error)),
+        Ok(Err(error)) => {
+            // Whoever did not answer in time may just be slow, or gone.
+            if let Some(kind) = error.breach().filter(|kind| *kind != Breach::Late) {
+                shared.breaches.count(kind);
+            }
+            Err(failed(error))
+        }
         Err(_) => Err(Failed::new(ErrorKind::TimedOut, "no connection in time".into())),
     }
 }

@@ -1,52 +1,18 @@
 //! The lanes that come in from a peer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tracing::warn;
+use tracing::debug;
 
-use super::Peer;
+use super::{Peer, in_lanes::InEntry};
 use crate::{
-    LaneId,
+    Breach, LaneId,
     inbox::{Inbox, Source, Upstream},
     lane::{Epoch, LaneFault, SlotId},
     link::ProtocolError,
     wire::{Attach, Closed, Control, LaneFrame, Resumed},
 };
-
-/// The lanes that come in from a peer, and those that are over but not confirmed.
-#[derive(Default)]
-pub(super) struct Incoming {
-    entries: BTreeMap<LaneId, InEntry>,
-}
-
-pub(super) enum InEntry {
-    Live(Arc<Inbox>, SlotId),
-    /// How it ended. Kept until the sender confirms that it knows, or its process is gone.
-    Over(Closed),
-}
-
-impl Incoming {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn live(&self) -> Vec<(Arc<Inbox>, SlotId)> {
-        let live = |entry: &InEntry| match entry {
-            InEntry::Live(inbox, slot) => Some((inbox.clone(), *slot)),
-            InEntry::Over(_) => None,
-        };
-        self.entries.values().filter_map(live).collect()
-    }
-
-    pub(super) fn tombstones(&self) -> Vec<Closed> {
-        let over = |entry: &InEntry| match entry {
-            InEntry::Live(..) => None,
-            InEntry::Over(closed) => Some(closed.clone()),
-        };
-        self.entries.values().filter_map(over).collect()
-    }
-}
 
 impl Peer {
     /// The connection is gone.
@@ -58,7 +24,7 @@ impl Peer {
     /// The process at the other end is gone: it will not ask how its lanes ended.
     pub(super) fn bury_incoming(&self) {
         let live = self.incoming.lock().live();
-        self.incoming.lock().entries.clear();
+        self.incoming.lock().clear();
         live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.sender_lost(slot, false)));
     }
 
@@ -78,18 +44,16 @@ impl Peer {
         match frame {
             LaneFrame::Attach(attach) => return self.on_attach(epoch, id, &attach),
             LaneFrame::ClosedAck => {
-                let mut incoming = self.incoming.lock();
-                if let Some(InEntry::Over(_)) = incoming.entries.get(&id) {
-                    incoming.entries.remove(&id);
-                }
+                self.incoming.lock().confirm(id);
                 return Ok(());
             }
             _ => {}
         }
-        let (inbox, slot) = match self.incoming.lock().entries.get(&id) {
+        let (inbox, slot) = match self.incoming.lock().get(id) {
             Some(InEntry::Live(inbox, slot)) => (inbox.clone(), *slot),
             // It was closed while this was under way: its sender has it, too.
-            Some(InEntry::Over(_)) | None => return Ok(()),
+            Some(InEntry::Over(_)) => return Ok(()),
+            None => return self.on_unknown(epoch, id, &frame),
         };
         let handled = inbox.with(|core| match frame {
             LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
@@ -104,6 +68,16 @@ impl Peer {
         handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))
     }
 
+    /// A frame of a lane that is not here. Of one that was given up, its sender says that it is over.
+    fn on_unknown(&self, epoch: Epoch, id: LaneId, frame: &LaneFrame) -> Result<(), ProtocolError> {
+        let present = self.outbox().is_some_and(|outbox| outbox.epoch == epoch);
+        if !present || matches!(frame, LaneFrame::Fin) {
+            return Ok(());
+        }
+        let what = format!("data of lane {id}, which was never opened");
+        Err(ProtocolError::new(Breach::UnknownLane, what))
+    }
+
     /// A lane whose sender breaks the rules ends, or the same would happen in the next connection.
     fn fail_incoming(
         &self,
@@ -112,11 +86,11 @@ impl Peer {
         slot: SlotId,
         fault: &LaneFault,
     ) -> ProtocolError {
-        warn!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, "lane ended");
+        debug!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, "lane ended");
         metrics::counter!("dchan_lane_faults_total").increment(1);
-        self.incoming.lock().entries.remove(&id);
+        self.incoming.lock().forget(id);
         inbox.with(|core| core.sender_lost(slot, false));
-        ProtocolError(format!("lane {id}: {fault}"))
+        ProtocolError::in_lane(id, fault)
     }
 
     fn on_attach(
@@ -125,7 +99,7 @@ impl Peer {
         id: LaneId,
         attach: &Attach,
     ) -> Result<(), ProtocolError> {
-        let known = match self.incoming.lock().entries.get(&id) {
+        let known = match self.incoming.lock().get(id) {
             Some(InEntry::Live(inbox, slot)) => Some((inbox.clone(), *slot)),
             Some(InEntry::Over(closed)) => {
                 self.control_in(epoch, Control::Closed(closed.clone()));
@@ -150,12 +124,10 @@ impl Peer {
         id: LaneId,
         attach: &Attach,
     ) -> Result<(), ProtocolError> {
-        if self.incoming.lock().entries.len() >= self.shared.config.limits.lanes {
-            let most = self.shared.config.limits.lanes;
-            return Err(ProtocolError(format!("more than {most} lanes")));
-        }
         let inbox = self.shared.inbox(&attach.receiver);
         let inbox = inbox.filter(|inbox| inbox.namespace == attach.namespace);
+        let most = self.shared.config.limits.lanes;
+        self.incoming.lock().check_room(attach.receiver, most)?;
         let upstream: Arc<dyn Upstream> = self.clone();
         let source = Source::Remote { node: self.id, lane: id, upstream };
         let opened = inbox.is_some_and(|inbox| {
@@ -163,8 +135,7 @@ impl Peer {
                 let opened = core.open(source, epoch, attach);
                 if let Some(slot) = opened {
                     // Before anybody can hear of the lane, or end it.
-                    let live = InEntry::Live(inbox.clone(), slot);
-                    self.incoming.lock().entries.insert(id, live);
+                    self.incoming.lock().begin(id, inbox.clone(), slot);
                 }
                 opened.is_some()
             })
@@ -179,7 +150,7 @@ impl Peer {
     /// The credit of those of the lanes that this connection has.
     pub(super) fn credit_of(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control> {
         let credit = |id: &LaneId| {
-            let (inbox, slot) = match self.incoming.lock().entries.get(id)? {
+            let (inbox, slot) = match self.incoming.lock().get(*id)? {
                 InEntry::Live(inbox, slot) => (inbox.clone(), *slot),
                 InEntry::Over(_) => return None,
             };
@@ -209,7 +180,7 @@ impl Upstream for Peer {
     }
 
     fn closed(&self, closed: Closed) {
-        self.incoming.lock().entries.insert(closed.lane, InEntry::Over(closed.clone()));
+        self.incoming.lock().end(closed.clone());
         self.control(Control::Closed(closed));
     }
 

@@ -12,10 +12,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{OutLane, Shared, asks::Asks, incoming::Incoming};
+use super::{OutLane, Shared, asks::Asks, in_lanes::InLanes};
 use crate::{
     Addr, LaneId, LinkState, Namespace, NodeId, PeerInfo, ReceiverId, Version,
     inbox::Inbox,
@@ -36,7 +36,7 @@ pub(crate) struct Peer {
     outbox: ArcSwapOption<Outbox>,
     /// The epoch of the connection that stands, or 0: for those who wait for a link.
     up: watch::Sender<Epoch>,
-    pub(super) incoming: Mutex<Incoming>,
+    pub(super) incoming: Mutex<InLanes>,
     pub(super) asks: Mutex<Asks>,
     watched: Mutex<Vec<Weak<Inbox>>>,
 }
@@ -49,6 +49,8 @@ pub(super) struct PeerState {
     hello: Option<Hello>,
     epoch: Epoch,
     standing: Option<CancellationToken>,
+    /// When the last connection ended.
+    fell: Option<Instant>,
     outs: BTreeMap<LaneId, Arc<OutLane>>,
     /// Lanes that were given up while the link was down: the other end does not know yet.
     given_up: HashMap<LaneId, (Namespace, ReceiverId)>,
@@ -147,6 +149,15 @@ impl Peer {
     /// Whether a link to it should be made if there is none.
     pub(super) fn is_wanted(&self) -> bool {
         !self.state.lock().outs.is_empty() || self.asks.lock().are_waiting()
+    }
+
+    /// Since when it has no connection, if nothing on this side waits for one.
+    pub(super) fn gone_since(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        let idle = state.standing.is_none() && !state.dialling && state.outs.is_empty();
+        let fell = state.fell.filter(|_| idle);
+        drop(state);
+        fell.filter(|_| !self.asks.lock().are_waiting())
     }
 
     pub(super) fn is_in_use(&self) -> bool {

@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    fmt::Display,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,11 +13,13 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
 
 use super::Peer;
 use crate::{
     Addr, Config, Incarnation, LaneId, LinkState, Links, LogLimit, Me, NodeId, Question,
     ReceiverId, Transport, View,
+    breach::{Breach, Breaches},
     inbox::Inbox,
     wire::{Hello, VERSION},
 };
@@ -36,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// For lines about strangers: whoever can reach the port can provoke them.
     pub(crate) log: LogLimit,
+    pub(crate) breaches: Breaches,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -59,6 +63,7 @@ impl Shared {
             stopping: CancellationToken::new(),
             started: Instant::now(),
             log: LogLimit::default(),
+            breaches: Breaches::default(),
             inboxes: Mutex::new(HashMap::new()),
             next_lane: AtomicU64::new(LaneId::FIRST.0),
         }
@@ -101,6 +106,28 @@ impl Shared {
         self.started.elapsed().as_micros() as u64
     }
 
+    /// Somebody broke the protocol: it is counted, and told unless that was told often of late.
+    pub(crate) fn breach(&self, kind: Breach, peer: &dyn Display, error: &dyn Display) {
+        self.breaches.count(kind);
+        if let Some(held) = self.log.pass(kind.name()) {
+            let (kind, suppressed) = (kind.name(), held.lines());
+            warn!(%peer, kind, %error, suppressed, "the protocol was broken");
+        }
+    }
+
+    /// A connection came to nothing, and nobody is to blame.
+    pub(crate) fn note_failure(&self, peer: &Addr, error: &dyn Display) {
+        if let Some(held) = self.log.pass("handshake") {
+            let suppressed = held.lines();
+            warn!(%peer, %error, suppressed, "a connection did not come to stand");
+        }
+    }
+
+    /// Whether this process has ever opened a lane with that number.
+    pub(crate) fn has_opened(&self, lane: LaneId) -> bool {
+        lane.is_data() && lane.0 < self.next_lane.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn random(&self) -> fastrand::Rng {
         // Forked by the lane counter, so that tasks that start in any order differ all the same.
         let salt = self.next_lane.fetch_add(1, Ordering::Relaxed);
@@ -139,6 +166,29 @@ impl Peers {
             peer.set_addr(addr);
         }
         peer
+    }
+
+    /// The peer with that id, which has come by itself. `None` if it is not on the list, and too many
+    /// such are here. One that is gone makes room: of the lanes it had, only their ends are left.
+    pub(crate) fn admit(&self, id: NodeId) -> Option<Arc<Peer>> {
+        let view = self.shared.view.borrow().clone();
+        let mut map = self.map.lock();
+        let strangers =
+            || map.iter().filter(|entry: &(&NodeId, &Arc<Peer>)| !view.nodes.contains_key(entry.0));
+        let most = self.shared.config.limits.strangers;
+        if map.contains_key(&id) || view.nodes.contains_key(&id) || strangers().count() < most {
+            drop(map);
+            return Some(self.peer(id, None));
+        }
+        let fell = |(id, peer): (&NodeId, &Arc<Peer>)| Some((peer.gone_since()?, *id));
+        let (_, gone) = strangers().filter_map(fell).min()?;
+        let peer = map.remove(&gone);
+        drop(map);
+        if let Some(peer) = peer {
+            peer.bury_incoming();
+        }
+        self.shared.links.send_modify(|links| drop(links.remove(&gone)));
+        Some(self.peer(id, None))
     }
 
     /// A peer with a link, by its address.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{Heard, Installed, Peer, Role};
 use crate::{
-    Connection, Frame,
+    Breach, Connection, ErrorKind, Frame,
     lane::Epoch,
     link::{Cut, Outbox, Rank, Ranks, Session, Side, welcome},
     wire::{Attach, Control, Hello, LaneFrame, Refusal},
@@ -25,8 +26,16 @@ impl Peer {
         let known = state.hello.as_ref().map(|known| (known.boot, known.incarnation));
         let reborn = known.is_some_and(|(boot, _)| boot != hello.boot);
         match known {
-            Some((_, ours)) if reborn && state.standing.is_some() && hello.incarnation < ours => {
-                return Err(Refusal::Outdated { ours, theirs: hello.incarnation });
+            Some((boot, ours)) if reborn && state.standing.is_some() => {
+                let theirs = hello.incarnation;
+                if theirs < ours {
+                    return Err(Refusal::Outdated { ours, theirs });
+                }
+                // One that was restarted comes in a new life, or finds the old one's connection gone.
+                if theirs == ours {
+                    return Err(Refusal::Duplicate { ours: boot, theirs: hello.boot });
+                }
+                state.ranks = Ranks::default();
             }
             _ if reborn => state.ranks = Ranks::default(),
             _ => {}
@@ -159,12 +168,17 @@ impl Peer {
                 return;
             }
             state.ranks.fall();
+            state.fell = Some(Instant::now());
             state.outs.values().cloned().collect::<Vec<_>>()
         };
         self.up.send_replace(0);
         self.outbox.store(None);
         match cut {
-            Cut::Protocol(error) => warn!(peer = %self.id, %error, "link cut"),
+            Cut::Protocol(error) => self.shared.breach(error.kind, &self.id, error),
+            Cut::Transport(error) if error.kind == ErrorKind::Protocol => {
+                self.shared.breach(Breach::Malformed, &self.id, error);
+            }
+            Cut::Overflow => self.shared.breach(Breach::Unread, &self.id, cut),
             Cut::Closed | Cut::Superseded | Cut::Ended => {
                 debug!(peer = %self.id, reason = %cut, "link cut")
             }

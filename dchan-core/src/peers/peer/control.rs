@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::{Peer, lanes::stop_lane};
 use crate::{
-    Frame, LaneId,
+    Breach, Frame, LaneId,
     lane::Epoch,
     link::{Endpoint, ProtocolError, Verdict},
     wire::{Beat, Control},
@@ -21,15 +21,18 @@ impl Peer {
         epoch: Epoch,
         control: Control,
     ) -> Result<(), ProtocolError> {
+        if let Some(lane) = control.about().filter(|lane| !self.shared.has_opened(*lane)) {
+            let what = format!("word of lane {lane}, which was never opened");
+            return Err(ProtocolError::new(Breach::UnknownLane, what));
+        }
         match control {
             Control::Beat(beat) => self.on_beat(&beat),
             Control::Received(total) => {
                 if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
                     && !outbox.on_received(total)
                 {
-                    return Err(ProtocolError(format!(
-                        "{total} bytes received: more than were sent"
-                    )));
+                    let what = format!("{total} bytes received: more than were sent");
+                    return Err(ProtocolError::new(Breach::Future, what));
                 }
             }
             Control::Credit(credit) => {
@@ -51,7 +54,8 @@ impl Peer {
             }
             Control::Bye => self.on_bye(),
             Control::Hello(_) | Control::Welcome(_) | Control::Refuse(..) => {
-                return Err(ProtocolError("a handshake in the midst of a connection".into()));
+                let what = "a handshake in the midst of a connection";
+                return Err(ProtocolError::new(Breach::Untimely, what));
             }
         }
         Ok(())
@@ -101,7 +105,10 @@ impl Endpoint for Arc<Peer> {
             }
             LaneId::REQUESTS => self.on_request_frame(frame.payload),
             lane if lane.is_data() => self.on_lane_frame(epoch, lane, frame.payload),
-            lane => Err(ProtocolError(format!("a frame of lane {lane}, which is not in use"))),
+            lane => {
+                let what = format!("a frame of lane {lane}, which is not in use");
+                Err(ProtocolError::new(Breach::UnknownLane, what))
+            }
         }
     }
 

@@ -1,0 +1,118 @@
+//! What others did that the protocol does not allow: named, counted, and logged without floods.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+macro_rules! breaches {
+    ($($(#[$doc:meta])* $kind:ident => $name:literal,)*) => {
+        /// In which way somebody broke the protocol, or came with what cannot be linked.
+        ///
+        /// [`Node::breaches`](crate::Node::breaches) counts them; `docs/wire.md` has the rules.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Breach {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Breach {
+            /// All kinds.
+            pub const ALL: &'static [Breach] = &[$(Breach::$kind,)*];
+
+            /// A word for metrics and logs.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Breach::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+breaches! {
+    /// Bytes that are no frames, as the transport found.
+    Malformed => "malformed",
+    /// A connection that did not introduce itself in time.
+    Late => "late",
+    /// A connection that was turned away, as too many were in their handshake.
+    Crowded => "crowded",
+    /// A first frame that is no handshake.
+    Handshake => "handshake",
+    /// Another version of the protocol.
+    Version => "version",
+    /// Another cluster, by its name or its id.
+    Cluster => "cluster",
+    /// Another transport.
+    Transport => "transport",
+    /// An older life of a node than the one that is linked.
+    Outdated => "outdated",
+    /// A second process with the id of a node that is linked.
+    Duplicate => "duplicate",
+    /// A node that is not on the list, when too many of those are linked.
+    Stranger => "stranger",
+    /// A frame that cannot be decoded.
+    Undecodable => "undecodable",
+    /// A frame of a lane that nobody opened, or word about one.
+    UnknownLane => "unknown_lane",
+    /// More lanes than one peer may open.
+    TooManyLanes => "too_many_lanes",
+    /// A frame or a message that is not the next one of its lane.
+    Order => "order",
+    /// More than there was credit for; credit that cannot be, or that goes backwards.
+    Credit => "credit",
+    /// Word of messages, or bytes, that were never sent.
+    Future => "future",
+    /// A part of a large message, or of a question, that does not fit.
+    Part => "part",
+    /// A message, or a question, above the limit.
+    TooLarge => "too_large",
+    /// Messages that could not be decoded, and a sender that never confirms that it knows of them.
+    Unconfirmed => "unconfirmed",
+    /// Something that may not be said at this time: data behind the end of a lane, a second handshake.
+    Untimely => "untimely",
+    /// Answers that pile up because they are not read.
+    Unread => "unread",
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How often each kind was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Breaches([AtomicU64; Breach::ALL.len()]);
+
+impl Breaches {
+    /// One more.
+    pub(crate) fn count(&self, kind: Breach) {
+        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("dchan_protocol_errors_total", "kind" => kind.name()).increment(1);
+    }
+
+    /// Those that were seen at least once.
+    pub(crate) fn counts(&self) -> BTreeMap<Breach, u64> {
+        let seen = |kind: &Breach| (*kind, self.0[*kind as usize].load(Ordering::Relaxed));
+        Breach::ALL.iter().map(seen).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_count_and_a_name_of_its_own() {
+        let breaches = Breaches::default();
+        Breach::ALL.iter().for_each(|kind| breaches.count(*kind));
+        breaches.count(Breach::Late);
+        let counts = breaches.counts();
+        assert_eq!(counts.len(), Breach::ALL.len());
+        assert_eq!((counts[&Breach::Late], counts[&Breach::Unread]), (2, 1));
+        let names: std::collections::BTreeSet<_> = Breach::ALL.iter().map(|b| b.name()).collect();
+        assert_eq!(names.len(), Breach::ALL.len());
+    }
+}
