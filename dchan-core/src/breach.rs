@@ -38,6 +38,8 @@ breaches! {
     Late => "late",
     /// A connection that was turned away, as too many were in their handshake.
     Crowded => "crowded",
+    /// A connection that ended in its handshake: strangers who hang up, or talk of something else.
+    Unfinished => "unfinished",
     /// A first frame that is no handshake.
     Handshake => "handshake",
     /// Another version of the protocol.
@@ -46,6 +48,8 @@ breaches! {
     Cluster => "cluster",
     /// Another transport.
     Transport => "transport",
+    /// This very node: an address on its list of others leads back to it.
+    Oneself => "oneself",
     /// An older life of a node than the one that is linked.
     Outdated => "outdated",
     /// A second process with the id of a node that is linked.
@@ -72,6 +76,8 @@ breaches! {
     Unconfirmed => "unconfirmed",
     /// Something that may not be said at this time: data behind the end of a lane, a second handshake.
     Untimely => "untimely",
+    /// Credit that was asked back and is not given back: others wait for it.
+    Unanswered => "unanswered",
     /// Answers that pile up because they are not read.
     Unread => "unread",
 }

@@ -22,13 +22,13 @@ pub(crate) enum Introduction {
 }
 
 impl Introduction {
-    /// What there is to count, if anybody is to blame.
+    /// What there is to count when a stranger came with this, unless nobody is to blame.
     pub(crate) fn breach(&self) -> Option<Breach> {
         match self {
             Self::Transport(error) => match error.kind {
                 ErrorKind::Protocol => Some(Breach::Malformed),
                 ErrorKind::TimedOut => Some(Breach::Late),
-                _ => None,
+                _ => Some(Breach::Unfinished),
             },
             Self::Protocol(error) => Some(error.kind),
             Self::Refused(refusal, _) => refusal.breach(),
@@ -144,14 +144,21 @@ pub(crate) async fn welcome(sink: &mut dyn FrameSink, mine: &Hello) -> Result<()
     say(sink, &Control::Welcome(mine.clone())).await
 }
 
-/// The listener turns the dialler away, and tells it why.
+/// The listener turns the dialler away, and tells it why. Returns when the dialler has hung up: the
+/// refusal may be lost if this side does so first.
 pub(crate) async fn refuse(
-    mut connection: Connection,
+    connection: Connection,
     refusal: Refusal,
     mine: Hello,
 ) -> Result<(), TransportError> {
-    say(&mut *connection.sink, &Control::Refuse(refusal, Box::new(mine))).await?;
-    connection.sink.close().await
+    let Connection { mut sink, mut stream, .. } = connection;
+    say(&mut *sink, &Control::Refuse(refusal, Box::new(mine))).await?;
+    sink.close().await?;
+    let mut ignored = FrameBatch::new();
+    while let Ok(Received::Frames) = stream.recv(&mut ignored).await {
+        ignored = FrameBatch::new();
+    }
+    Ok(())
 }
 
 fn unexpected(expected: &str, found: &Control) -> ProtocolError {

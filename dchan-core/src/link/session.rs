@@ -65,7 +65,11 @@ pub(crate) trait Endpoint: Send + Sync + 'static {
     /// A frame has come in.
     fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<(), ProtocolError>;
     /// One heartbeat has passed: whether the peer was heard from.
-    fn on_verdict(&self, epoch: Epoch, verdict: Verdict);
+    ///
+    /// # Errors
+    ///
+    /// The peer owes something for too long.
+    fn on_verdict(&self, epoch: Epoch, verdict: Verdict) -> Result<(), ProtocolError>;
     /// What to say in a heartbeat.
     fn beat(&self) -> Beat;
     /// The credit of incoming lanes whose senders should be told of it.
@@ -243,7 +247,7 @@ impl Session {
         if self.outbox.has_overflown() {
             return Err(Cut::Overflow);
         }
-        self.endpoint.on_verdict(self.epoch, verdict);
+        self.endpoint.on_verdict(self.epoch, verdict)?;
         self.outbox.control(Control::Beat(self.endpoint.beat()));
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tracing::{debug, error};
 
-use super::{Peers, door::Door, peer::Role};
+use super::{Peers, dial::with_source, door::Door, peer::Role};
 use crate::{
     Breach, Connection, Incoming, Listener,
     link::{Introduction, Rank, expect_hello, refuse},
@@ -47,9 +47,8 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
             }
             if let Some(Err(error)) = taken_in {
                 metrics::counter!("dchan_handshakes_failed_total").increment(1);
-                match error.breach() {
-                    Some(kind) => peers.shared.breach(kind, &peer, &error),
-                    None => peers.shared.note_failure(&peer, &error),
+                if let Some(kind) = error.breach() {
+                    peers.shared.breach(kind, &peer, &with_source(&error));
                 }
             }
             drop(place);

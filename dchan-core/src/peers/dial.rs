@@ -115,8 +115,9 @@ async fn shake(
     match timeout(shared.config.times.handshake, shaken).await {
         Ok(Ok(shaken)) => Ok(shaken),
         Ok(Err(error)) => {
-            // Whoever did not answer in time may just be slow, or gone.
-            if let Some(kind) = error.breach().filter(|kind| *kind != Breach::Late) {
+            // Whoever is not there, or slow, has broken nothing.
+            let nobody = [Breach::Late, Breach::Unfinished];
+            if let Some(kind) = error.breach().filter(|kind| !nobody.contains(kind)) {
                 shared.breaches.count(kind);
             }
             Err(failed(error))
@@ -125,11 +126,16 @@ async fn shake(
     }
 }
 
-fn failed(error: Introduction) -> Failed {
-    let reason = match std::error::Error::source(&error) {
+/// An error in words, with what lies below it.
+pub(super) fn with_source(error: &Introduction) -> String {
+    match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    };
+    }
+}
+
+fn failed(error: Introduction) -> Failed {
+    let reason = with_source(&error);
     match error {
         Introduction::Transport(error) => {
             let transient = error.kind.is_transient();

@@ -1,7 +1,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::{
     Breach, LaneId, ReceiverId, inbox::Inbox, lane::SlotId, link::ProtocolError, wire::Closed,
@@ -17,6 +20,8 @@ pub(super) struct InLanes {
     entries: BTreeMap<LaneId, InEntry>,
     /// How many are live, by where they lead.
     live: HashMap<ReceiverId, usize>,
+    /// Lanes whose sender was asked for credit and has not answered, and since when.
+    asked: BTreeMap<LaneId, Instant>,
 }
 
 pub(super) enum InEntry {
@@ -67,7 +72,34 @@ impl InLanes {
         }
     }
 
+    /// The sender of a lane is asked for credit.
+    pub(super) fn ask(&mut self, id: LaneId) {
+        if self.entries.contains_key(&id) {
+            self.asked.entry(id).or_insert_with(Instant::now);
+        }
+    }
+
+    /// It has answered.
+    pub(super) fn answered(&mut self, id: LaneId) {
+        self.asked.remove(&id);
+    }
+
+    /// The connection is gone, and what was asked in it.
+    pub(super) fn cut(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Whether all have answered in time: others wait for that credit.
+    pub(super) fn check_answers(&self, limit: Duration) -> Result<(), ProtocolError> {
+        let late = self.asked.iter().find(|(_, since)| since.elapsed() > limit);
+        late.map_or(Ok(()), |(id, _)| {
+            let what = format!("lane {id}: credit that was asked back did not come in {limit:?}");
+            Err(ProtocolError::new(Breach::Unanswered, what))
+        })
+    }
+
     pub(super) fn clear(&mut self) {
+        self.asked.clear();
         self.entries.clear();
         self.live.clear();
     }
@@ -89,6 +121,7 @@ impl InLanes {
     }
 
     fn put(&mut self, id: LaneId, entry: Option<InEntry>) {
+        self.asked.remove(&id);
         let before = match entry {
             Some(entry) => self.entries.insert(id, entry),
             None => self.entries.remove(&id),

@@ -17,8 +17,17 @@ use crate::{
 impl Peer {
     /// The connection is gone.
     pub(super) fn cut_incoming(&self) {
-        let live = self.incoming.lock().live();
+        let live = {
+            let mut incoming = self.incoming.lock();
+            incoming.cut();
+            incoming.live()
+        };
         live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.cut(slot)));
+    }
+
+    /// A sender may be slow to give credit back, but not for ever: others wait for it.
+    pub(super) fn check_reclaims(&self) -> Result<(), ProtocolError> {
+        self.incoming.lock().check_answers(self.shared.config.times.lane)
     }
 
     /// The process at the other end is gone: it will not ask how its lanes ended.
@@ -55,6 +64,9 @@ impl Peer {
             Some(InEntry::Over(_)) => return Ok(()),
             None => return self.on_unknown(epoch, id, &frame),
         };
+        if let LaneFrame::Want(_) | LaneFrame::Fin = frame {
+            self.incoming.lock().answered(id);
+        }
         let handled = inbox.with(|core| match frame {
             LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
             LaneFrame::Chunk(header, chunk) => core.chunk(slot, epoch, &header, chunk),
@@ -172,6 +184,7 @@ impl Upstream for Peer {
     }
 
     fn reclaim(&self, lane: LaneId) {
+        self.incoming.lock().ask(lane);
         self.control(Control::Reclaim(lane));
     }
 

@@ -115,14 +115,6 @@ impl Shared {
         }
     }
 
-    /// A connection came to nothing, and nobody is to blame.
-    pub(crate) fn note_failure(&self, peer: &Addr, error: &dyn Display) {
-        if let Some(held) = self.log.pass("handshake") {
-            let suppressed = held.lines();
-            warn!(%peer, %error, suppressed, "a connection did not come to stand");
-        }
-    }
-
     /// Whether this process has ever opened a lane with that number.
     pub(crate) fn has_opened(&self, lane: LaneId) -> bool {
         lane.is_data() && lane.0 < self.next_lane.load(Ordering::Relaxed)
@@ -187,7 +179,9 @@ impl Peers {
         if let Some(peer) = peer {
             peer.bury_incoming();
         }
-        self.shared.links.send_modify(|links| drop(links.remove(&gone)));
+        self.shared.links.send_modify(|links| {
+            links.remove(&gone);
+        });
         Some(self.peer(id, None))
     }
 

@@ -100,7 +100,8 @@ impl Refusal {
             Self::Outdated { .. } => Some(Breach::Outdated),
             Self::Duplicate { .. } => Some(Breach::Duplicate),
             Self::Busy => Some(Breach::Stranger),
-            Self::Oneself | Self::Established { .. } | Self::Stopping => None,
+            Self::Oneself => Some(Breach::Oneself),
+            Self::Established { .. } | Self::Stopping => None,
         }
     }
 

@@ -46,6 +46,11 @@ impl Spot {
     pub fn addr(&self) -> &dchan_core::Addr {
         &self.place.addr
     }
+
+    /// The transport of the node there: for a peer that is no node.
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        self.place.transport.clone()
+    }
 }
 
 impl Cluster {
@@ -181,6 +186,14 @@ macro_rules! cluster_tests {
                 }
             )*
         }
+        $crate::socket_tests![$($name),*];
+    };
+}
+
+/// The same over each transport that has sockets, and so a port that anybody can reach.
+#[macro_export]
+macro_rules! socket_tests {
+    ($($name:ident),* $(,)?) => {
         mod tcp {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

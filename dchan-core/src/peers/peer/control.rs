@@ -112,7 +112,7 @@ impl Endpoint for Arc<Peer> {
         }
     }
 
-    fn on_verdict(&self, epoch: Epoch, verdict: Verdict) {
+    fn on_verdict(&self, epoch: Epoch, verdict: Verdict) -> Result<(), ProtocolError> {
         let suspect = verdict != Verdict::Alive;
         let mut state = self.state.lock();
         if state.epoch == epoch && state.suspect != suspect {
@@ -131,6 +131,7 @@ impl Endpoint for Arc<Peer> {
         }
         let watched = std::mem::take(&mut *self.watched.lock());
         watched.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.look());
+        self.check_reclaims()
     }
 
     fn beat(&self) -> Beat {
