@@ -1,16 +1,12 @@
-//! What others did that the protocol does not allow: named, counted, and logged without floods.
+//! What others did that the protocol does not allow, by name: for counters and logs.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt;
 
 macro_rules! breaches {
     ($($(#[$doc:meta])* $kind:ident => $name:literal,)*) => {
         /// In which way somebody broke the protocol, or came with what cannot be linked.
         ///
-        /// [`Node::breaches`](crate::Node::breaches) counts them; `docs/wire.md` has the rules.
+        /// [`Metrics::breaches`](crate::Metrics::breaches) counts them; `docs/wire.md` has the rules.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Breach {
@@ -88,36 +84,12 @@ impl fmt::Display for Breach {
     }
 }
 
-/// How often each kind was seen.
-#[derive(Debug, Default)]
-pub(crate) struct Breaches([AtomicU64; Breach::ALL.len()]);
-
-impl Breaches {
-    /// One more.
-    pub(crate) fn count(&self, kind: Breach) {
-        self.0[kind as usize].fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("dchan_protocol_errors_total", "kind" => kind.name()).increment(1);
-    }
-
-    /// Those that were seen at least once.
-    pub(crate) fn counts(&self) -> BTreeMap<Breach, u64> {
-        let seen = |kind: &Breach| (*kind, self.0[*kind as usize].load(Ordering::Relaxed));
-        Breach::ALL.iter().map(seen).filter(|(_, count)| *count > 0).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_a_count_and_a_name_of_its_own() {
-        let breaches = Breaches::default();
-        Breach::ALL.iter().for_each(|kind| breaches.count(*kind));
-        breaches.count(Breach::Late);
-        let counts = breaches.counts();
-        assert_eq!(counts.len(), Breach::ALL.len());
-        assert_eq!((counts[&Breach::Late], counts[&Breach::Unread]), (2, 1));
+    fn each_kind_has_a_name_of_its_own() {
         let names: std::collections::BTreeSet<_> = Breach::ALL.iter().map(|b| b.name()).collect();
         assert_eq!(names.len(), Breach::ALL.len());
     }

@@ -43,7 +43,17 @@ pub struct Limits {
     /// The largest message, encoded, in bytes. Default 64 MiB. A node holds at most one such message
     /// beyond the capacity for each of its receivers, and one for each receiver that it sends to.
     pub message: u64,
-    /// What is on its way to one peer and has not been confirmed, in bytes. Default 4 MiB.
+    /// What a node holds for all receivers of other nodes together, in bytes: messages that were accepted
+    /// and are not taken. Senders wait when it is used up, and are served in turn as messages are taken.
+    /// Default 256 MiB.
+    ///
+    /// So that no stopped receiver holds up the others, 64 KiB for each receiver that is sent to come on
+    /// top; and a message whose size was not known when there was room, one for each receiver and for
+    /// each permit. Messages for receivers of this very process are not encoded, and do not count:
+    /// the capacity of those receivers bounds them.
+    pub retained: u64,
+    /// What is on its way to one peer and has not been confirmed, in bytes; the last frame may come on
+    /// top. Default 4 MiB.
     pub link: u64,
     /// Lanes that one peer may open to this node, those included that are over and that the peer has
     /// not confirmed. Default 65,536, of about 300 bytes each.
@@ -85,6 +95,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message: 64 << 20,
+            retained: 256 << 20,
             link: 4 << 20,
             lanes: 65_536,
             handshakes: 256,
@@ -111,6 +122,9 @@ impl ConfigError {
 }
 
 impl Config {
+    /// The least that `limits.link` may be, in bytes.
+    pub(crate) const LEAST_LINK: u64 = 128 << 10;
+
     /// Checks that all settings can be, alone and together.
     pub fn check(&self) -> Result<(), ConfigError> {
         let name = self.cluster_name.len();
@@ -122,10 +136,12 @@ impl Config {
             ));
         }
         self.times.check()?;
-        let Limits { message, link, lanes, handshakes, questions, strangers } = self.limits;
+        let Limits { message, retained, link, lanes, handshakes, questions, strangers } =
+            self.limits;
         let ranges = [
             ("limits.message", message, 1, 1 << 30),
-            ("limits.link", link, 128 << 10, 1 << 30),
+            ("limits.retained", retained, 64 << 10, 1 << 50),
+            ("limits.link", link, Self::LEAST_LINK, 1 << 30),
             ("limits.lanes", lanes as u64, 1, 1 << 24),
             ("limits.handshakes", handshakes as u64, 1, 1 << 16),
             ("limits.questions", questions as u64, 1, 1 << 16),
@@ -178,5 +194,9 @@ mod tests {
         config.limits.message = 0;
         let error = config.check().unwrap_err().to_string();
         assert_eq!(error, "limits.message is 0: expected 1 to 1073741824");
+        let mut config = Config::default();
+        config.limits.retained = 1000;
+        let error = config.check().unwrap_err().to_string();
+        assert_eq!(error, "limits.retained is 1000: expected 65536 to 1125899906842624");
     }
 }

@@ -4,6 +4,7 @@
 //! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
 
 mod breach;
+mod budget;
 mod channel;
 mod codec;
 mod config;
@@ -14,6 +15,7 @@ mod link;
 mod log;
 mod membership;
 mod memory;
+mod metrics;
 mod node;
 mod peers;
 mod request;
@@ -31,11 +33,17 @@ pub use id::{Boot, ClusterId, Incarnation, LaneId, Namespace, NamespaceError, No
 pub use lane::{Dropped, Ledger};
 pub use log::{Held, LogLimit};
 pub use membership::{
-    Change, Context, LinkState, Links, Me, Membership, MembershipError, NodeEntry,
-    StaticMembership, Version, View,
+    Change, Context, LinkState, Links, Me, Membership, MembershipError, MembershipStatus,
+    NodeEntry, Sample, StaticMembership, Version, View,
 };
 pub use memory::{Faults, MemoryNetwork};
-pub use node::{Node, NodeOptions, OpenReceiver, OpenSender, ShutdownError, StartError};
+pub use metrics::{
+    Histogram, ListMetrics, Metrics, NamespaceMetrics, PeerMetrics, QueueMetrics, RoundTrips,
+    Traffic,
+};
+pub use node::{
+    Health, Node, NodeOptions, NotReady, OpenReceiver, OpenSender, ShutdownError, StartError,
+};
 pub use request::{Ask, Call, Identify, PeerInfo, Question, RequestError, Requests};
 pub use transport::{
     Addr, AddrError, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Identity,

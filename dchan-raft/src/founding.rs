@@ -17,8 +17,8 @@ use crate::{
     types::Founding,
 };
 
-/// How often to say who is missing.
-const SAY_EVERY: Duration = Duration::from_secs(5);
+/// How long until it is said again who is missing: doubling, from the first to the second.
+const SAY_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// The longest pause before another look: whoever comes last should not have to wait for the others.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
@@ -45,7 +45,7 @@ enum Verdict {
 /// Finds out which cluster this node belongs to, and writes it down.
 pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, MembershipError> {
     let mut backoff = Backoff::new(shared.config.times.backoff_max.min(LOOK_AGAIN));
-    let mut said: Option<Instant> = None;
+    let (mut say, mut again) = (Instant::now(), SAY_AGAIN.0);
     loop {
         let known = shared.store.belonging();
         if known.cluster.is_some() {
@@ -63,9 +63,10 @@ pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, Membership
             }
             Verdict::Propose(founders) => return propose(shared, founders).await,
             Verdict::Wait(reason) => {
-                if said.is_none_or(|last| last.elapsed() >= SAY_EVERY) {
+                if say <= Instant::now() {
                     tracing::info!(reason, "waits for the cluster");
-                    said = Some(Instant::now());
+                    say = Instant::now() + again;
+                    again = (again * 2).min(SAY_AGAIN.1);
                 }
             }
         }

@@ -7,14 +7,13 @@ use std::{
     time::Duration,
 };
 
-use dchan_core::{Addr, Change, NodeId, View};
-use openraft::{BasicNode, ChangeMembers, async_runtime::watch::WatchReceiver};
+use dchan_core::{Addr, Change, NodeEntry, NodeId, View};
+use openraft::{BasicNode, ChangeMembers, Instant as _, async_runtime::watch::WatchReceiver};
 use tokio::time::{Instant, timeout};
 
 use crate::{
     rpc::{Answer, Ask, Leased, Life},
     shared::Shared,
-    telemetry,
     types::{Command, Metrics, Raft},
 };
 
@@ -31,6 +30,10 @@ pub(crate) async fn answer(shared: &Shared, from: NodeId, question: Ask) -> Answ
         Ask::Join { addr } => join(shared, raft, from, addr).await,
         Ask::Lease(_) => {
             shared.room.leases.lock().heard(from, Instant::now());
+            if !has_majority(shared, raft) {
+                // Whoever asks should go on asking here: nobody else leads, as far as is known.
+                return Answer::Later;
+            }
             Answer::Lease(leased(shared, raft, from))
         }
         Ask::Leave => leave(shared, raft, from).await,
@@ -40,11 +43,11 @@ pub(crate) async fn answer(shared: &Shared, from: NodeId, question: Ask) -> Answ
 
 async fn forward(shared: &Shared, raft: &Raft, from: NodeId, command: Command) -> Answer {
     if command.origin.node != from || command.changes.len() > shared.config.limits.entry {
-        telemetry::malformed("command", &"it is another node's, or too large");
+        shared.telemetry().malformed("command", &"it is another node's, or too large");
         return Answer::Refused("a command of another node, or one that is too large".into());
     }
     if let Err(error) = command.changes() {
-        telemetry::malformed("command", &error);
+        shared.telemetry().malformed("command", &error);
         return Answer::Refused("changes that cannot be decoded".into());
     }
     match timeout(shared.config.times.request, raft.client_write(command)).await {
@@ -63,7 +66,7 @@ async fn join(shared: &Shared, raft: &Raft, from: NodeId, addr: Addr) -> Answer 
     if known.as_deref() == Some(addr.as_str()) {
         return Answer::Agreed;
     }
-    tracing::info!(node = %from, %addr, "a node joins");
+    tracing::info!(peer = %from, %addr, "a node joins");
     let nodes = [(from.0, BasicNode::new(&addr))].into();
     let change = match known {
         Some(_) => ChangeMembers::SetNodes(nodes),
@@ -94,6 +97,15 @@ async fn change_members(
         }
         Err(_) => Answer::Later,
     }
+}
+
+/// Whether a majority has followed lately. A leader that is cut off does not know that it leads no more.
+fn has_majority(shared: &Shared, raft: &Raft) -> bool {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let alone = metrics.membership_config.voter_ids().nth(1).is_none();
+    let patience = shared.config.times.election_max * 2;
+    alone || metrics.last_quorum_acked.is_some_and(|last| last.elapsed() <= patience)
 }
 
 fn leased(shared: &Shared, raft: &Raft, from: NodeId) -> Leased {
@@ -151,15 +163,25 @@ async fn remove_silent(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
 }
 
 async fn take_off(shared: &Shared, view: &View, silent: &[NodeId]) -> bool {
-    let gone = silent.iter().filter_map(|id| {
-        let node = view.nodes.get(id)?;
-        tracing::warn!(node = %id, addr = %node.addr, "without a lease: taken off the list");
-        telemetry::removed();
-        Some(Change::NodeGone { id: *id, incarnation: node.incarnation })
-    });
-    let gone: Vec<Change> = gone.collect();
-    let within = shared.config.times.request;
-    gone.is_empty() || matches!(timeout(within, shared.propose(gone)).await, Ok(Ok(_)))
+    let gone = silent.iter().filter_map(|id| Some((*id, view.nodes.get(id)?)));
+    let gone: Vec<(NodeId, &NodeEntry)> = gone.collect();
+    if gone.is_empty() {
+        return true;
+    }
+    let change = |(id, node): &(NodeId, &NodeEntry)| Change::NodeGone {
+        id: *id,
+        incarnation: node.incarnation,
+    };
+    // Until this node shows it too, or it would take them off again.
+    let done = shared.apply(gone.iter().map(change).collect());
+    if !matches!(timeout(shared.config.times.request, done).await, Ok(Ok(_))) {
+        return false;
+    }
+    for (id, node) in gone {
+        tracing::warn!(peer = %id, addr = %node.addr, "taken off the list: its lease ran out");
+        shared.telemetry().removed();
+    }
+    true
 }
 
 /// Nodes that missed a lease, and at whose address another listed node answers: a node without a

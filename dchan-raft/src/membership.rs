@@ -1,7 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use dchan_core::{Change, ClusterId, Context, Membership, MembershipError, NodeId, Version, View};
+use dchan_core::{
+    Change, ClusterId, Context, Membership, MembershipError, MembershipStatus, NodeId, Version,
+    View,
+};
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::{
@@ -19,7 +22,7 @@ use crate::{
     presence, proposals, server,
     shared::{Peers, Published, Room, Shared},
     store::{Belonging, Machine, Store},
-    telemetry,
+    telemetry::{Telemetry, sample},
     types::{Founding, Metrics, Raft, seeded},
 };
 
@@ -44,6 +47,7 @@ pub struct RaftMembership {
     // Until it is started, and after it has left, the directory is nobody else's business.
     store: Mutex<Option<Store>>,
     shared: SetOnce<Arc<Shared>>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl RaftMembership {
@@ -66,6 +70,7 @@ impl RaftMembership {
             stop: CancellationToken::new().drop_guard(),
             store: Mutex::new(Some(store)),
             shared: SetOnce::new(),
+            telemetry: Arc::default(),
         })
     }
 
@@ -81,6 +86,7 @@ impl RaftMembership {
             requests: context.requests.clone(),
             view: self.view.clone(),
             store: store.clone(),
+            telemetry: self.telemetry.clone(),
         };
         let seed = self.config.seed ^ context.me.id.0;
         let shared = Arc::new(Shared {
@@ -129,6 +135,33 @@ impl Membership for RaftMembership {
         self.view.subscribe()
     }
 
+    /// There is a quorum if a leader with a majority has renewed this node's lease lately.
+    fn status(&self) -> MembershipStatus {
+        let telemetry = &self.telemetry;
+        let times = &self.config.times;
+        let mut status = MembershipStatus::default();
+        status.quorum = telemetry.was_led_within(times.lease * 2 + times.election_max * 2);
+        status.leader_changes = telemetry.leader_changes();
+        status.fault = telemetry.fault();
+        status.stopped = self.stop.token().is_cancelled();
+        status.samples = telemetry.samples();
+        let shared = self.shared.get();
+        let raft = shared.and_then(|shared| shared.metrics());
+        status.term = raft.as_ref().map_or(0, |raft| raft.current_term);
+        let last = raft.and_then(|raft| raft.last_log_index).unwrap_or(0);
+        let log = shared.map_or(0, |shared| shared.store.log_bytes());
+        status.samples.extend([
+            sample("dchan_raft_last_entry", "The number of the last log entry.", last as f64),
+            sample(
+                "dchan_raft_log_bytes",
+                "The size of the log, in memory and on disk.",
+                log as f64,
+            ),
+            sample("dchan_raft_tasks", "Tasks of the membership.", self.tasks.len() as f64),
+        ]);
+        status
+    }
+
     /// Besides what the trait says: a leader hands over first. If the time is up, the error is
     /// [`MembershipError::Unknown`], and everything has ended all the same.
     async fn leave(&self, within: Duration) -> Result<(), MembershipError> {
@@ -160,7 +193,8 @@ async fn launch(shared: &Arc<Shared>, belonging: Belonging) -> Result<(), Member
         _token: tasks.token(),
     };
     let view = shared.peers.view.clone();
-    let machine = Machine::new(&shared.store, cluster, view, Some(tasks.token()));
+    let telemetry = shared.telemetry().clone();
+    let machine = Machine::new(&shared.store, cluster, view, telemetry, Some(tasks.token()));
     let (id, store) = (shared.me.id.0, shared.store.clone());
     let raft = Raft::new(id, Arc::new(config), network, store, machine).await;
     let raft = raft.map_err(|error| MembershipError::Storage(Box::new(error)))?;
@@ -230,9 +264,8 @@ async fn keep_house(shared: Arc<Shared>) {
     let mut compacted = Instant::now();
     loop {
         let now = metrics.borrow_watched().clone();
-        show_leader(&shared, now.current_leader.map(NodeId));
+        show_leader(&shared, now.current_leader.map(NodeId), now.current_term);
         let bytes = shared.store.log_bytes();
-        telemetry::progress(now.current_term, now.last_log_index, bytes);
         if bytes > shared.config.limits.log_bytes && compacted.elapsed() > Duration::from_secs(1) {
             compacted = Instant::now();
             compact(raft, now.last_applied.map(|at| at.index)).await;
@@ -250,7 +283,12 @@ async fn keep_house(shared: Arc<Shared>) {
 /// Raft ends by itself only if the disk fails it, or by a bug. Then nobody should wait for it.
 fn failed(shared: &Shared, metrics: &Metrics) {
     if !shared.room.stop.is_cancelled() {
-        tracing::error!(state = ?metrics.running_state, "Raft has failed: the membership stops");
+        let reason = match &metrics.running_state {
+            Err(fatal) => fatal.to_string(),
+            Ok(()) => "it has ended".into(),
+        };
+        tracing::error!(reason, "Raft has failed: the membership stops");
+        shared.telemetry().set_fault(Some(format!("Raft has failed: {reason}")));
         shared.room.stop.cancel();
     }
 }
@@ -264,14 +302,23 @@ async fn compact(raft: &Raft, upto: Option<u64>) {
     }
 }
 
-fn show_leader(shared: &Shared, leader: Option<NodeId>) {
+fn show_leader(shared: &Shared, leader: Option<NodeId>, term: u64) {
     shared.peers.view.send_if_modified(|view| {
         let changed = view.leader != leader;
         if changed {
-            tracing::info!(leader = ?leader, "another leader");
-            telemetry::leader_changed();
+            shared.telemetry().leader_changed();
+            log_leader(shared, leader, term);
             Arc::make_mut(view).leader = leader;
         }
         changed
     });
+}
+
+fn log_leader(shared: &Shared, leader: Option<NodeId>, term: u64) {
+    let Some(held) = shared.telemetry().log.pass("leader") else { return };
+    let suppressed = held.lines();
+    match leader {
+        Some(leader) => tracing::info!(%leader, term, suppressed, "leader elected"),
+        None => tracing::info!(term, suppressed, "no leader"),
+    }
 }

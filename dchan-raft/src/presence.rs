@@ -72,6 +72,7 @@ async fn step(shared: &Shared) -> Result<Step, AskError> {
     let life = shared.life();
     match shared.ask_leader(Ask::Lease(life)).await? {
         Answer::Lease(leased) => {
+            shared.telemetry().is_led();
             Ok(decide(&leased, life, shared.me.addr.as_str(), shared.view().version.0))
         }
         _ => Err(AskError::NoLeader),
@@ -102,10 +103,17 @@ async fn register(shared: &Shared, again: bool) -> bool {
     if again {
         match shared.store.dir().raise() {
             Ok(next) => {
+                shared.telemetry().set_fault(None);
                 tracing::warn!(incarnation = %next, "taken off the list: back in a new life")
             }
             Err(error) => {
-                tracing::error!(%error, "cannot come back to the list");
+                if let Some(held) = shared.telemetry().log.pass("raise") {
+                    let suppressed = held.lines();
+                    tracing::error!(%error, suppressed, "cannot come back to the list");
+                }
+                shared
+                    .telemetry()
+                    .set_fault(Some(format!("cannot come back to the list: {error}")));
                 return false;
             }
         }
@@ -128,6 +136,7 @@ fn superseded(shared: &Shared) {
         shared.me.id
     );
     tracing::error!(reason, "this node stays off the list");
+    shared.telemetry().set_fault(Some(reason.clone()));
     shared.room.refused.send_replace(Some(reason));
 }
 

@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     rpc::{Answer, Ask, AskError},
     shared::{Backoff, Shared},
-    telemetry,
     types::{Command, Origin, encode},
 };
 
@@ -74,7 +73,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Proposa
         left = over;
         number += 1;
         let origin = Origin { node: shared.me.id, boot: shared.me.boot, session, number };
-        telemetry::proposal(batch.len());
+        shared.telemetry().proposal(batch.len());
         let (replies, changes): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|proposal| (proposal.reply, proposal.changes)).unzip();
         let command = match Command::new(origin, &changes.concat()) {

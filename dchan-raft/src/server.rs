@@ -14,7 +14,6 @@ use crate::{
     leader,
     rpc::{Answer, Ask, Chunk, Envelope, Status},
     shared::Shared,
-    telemetry,
     transfer::{self, Taken},
     types::{Founding, Raft, encode},
 };
@@ -27,18 +26,18 @@ pub(crate) async fn run(shared: Arc<Shared>, mut questions: mpsc::Receiver<Quest
         let Envelope { cluster, question } = match Envelope::decode(&body) {
             Ok(envelope) => envelope,
             Err(error) => {
-                telemetry::malformed("question", &error);
+                shared.telemetry().malformed("question", &error);
                 continue;
             }
         };
         let room = if question.is_raft() { &raft } else { &others };
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            telemetry::busy();
+            shared.telemetry().busy();
             continue;
         };
         let own = shared.peers.cluster();
         if !question.is_for_strangers() && (own.is_none() || cluster != own) {
-            tracing::debug!(node = %from, ?cluster, ?own, "a question about another cluster");
+            tracing::debug!(peer = %from, ?cluster, ?own, "a question about another cluster");
             continue;
         }
         let answering = answering(shared.clone(), from, question, permit, reply);
@@ -114,7 +113,10 @@ fn status(shared: &Shared) -> Status {
 async fn found(shared: &Shared, founding: Founding) -> Option<Answer> {
     let ours = shared.config.founders.iter().eq(founding.founders.keys());
     if !ours || founding.founders.get(&shared.me.addr) != Some(&shared.me.id) {
-        tracing::warn!(?founding, founders = ?shared.config.founders, "refuses a founding that does not fit this node's list of founders");
+        if let Some(held) = shared.telemetry().log.pass("founding") {
+            let suppressed = held.lines();
+            tracing::warn!(?founding, founders = ?shared.config.founders, suppressed, "founding refused: the lists of founders differ");
+        }
         return Some(Answer::Refused("the lists of founders differ".into()));
     }
     let belonging = match shared.store.accept(founding).await {
@@ -147,7 +149,7 @@ async fn snapshot(shared: &Shared, from: NodeId, chunk: Chunk) -> Option<Answer>
             installed.ok().map(Answer::Installed)
         }
         Taken::Wrong(reason) => {
-            telemetry::malformed("piece of a snapshot", &reason);
+            shared.telemetry().malformed("snapshot", &reason);
             Some(Answer::Refused(reason.into()))
         }
     }

@@ -9,6 +9,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, SetOnce, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, Span};
 
 use crate::{
     RaftConfig,
@@ -16,6 +17,7 @@ use crate::{
     proposals::Proposal,
     rpc::{Answer, Ask, AskError, Envelope, Life},
     store::Store,
+    telemetry::Telemetry,
     transfer::Assembly,
     types::{Metrics, Raft, seeded},
 };
@@ -50,6 +52,8 @@ pub(crate) struct Room {
     pub(crate) leaving: CancellationToken,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// That of the node.
+    span: Span,
 }
 
 /// Who might lead, and who turned out not to.
@@ -68,6 +72,7 @@ pub(crate) struct Peers {
     pub(crate) requests: Requests,
     pub(crate) view: Published,
     pub(crate) store: Store,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl Room {
@@ -82,6 +87,7 @@ impl Room {
             leaving: CancellationToken::new(),
             stop,
             tasks,
+            span: Span::current(),
         }
     }
 }
@@ -106,7 +112,7 @@ impl Peers {
         let body = Envelope { cluster: self.cluster(), question }.encode()?;
         let answer = self.requests.ask(to, at, body, within).await?;
         let answer = crate::types::decode(&answer).inspect_err(|error| {
-            crate::telemetry::malformed("answer", error);
+            self.telemetry.malformed("answer", error);
         })?;
         match answer {
             Answer::Refused(reason) => Err(AskError::Refused(reason)),
@@ -119,6 +125,10 @@ impl Shared {
     /// The process that this is, in its present life.
     pub(crate) fn life(&self) -> Life {
         Life { boot: self.me.boot, incarnation: self.store.dir().incarnation() }
+    }
+
+    pub(crate) fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.peers.telemetry
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
@@ -171,7 +181,6 @@ impl Shared {
                 guess.silent = Some(id);
                 guess.hint = hint.clone().filter(|(leader, _)| *leader != id);
             }
-            // Worth asking first until another leader is known.
             // Worth asking first until Raft says something new.
             Ok(_) => (guess.hint, guess.silent) = (Some((id, addr)), None),
             Err(_) => (guess.hint, guess.silent) = (None, Some(id)),
@@ -250,7 +259,8 @@ impl Shared {
                 () = task => {}
             }
         };
-        self.room.tasks.spawn(seeded(self.seed(), until_stopped));
+        let span = self.room.span.clone();
+        self.room.tasks.spawn(seeded(self.seed(), until_stopped).instrument(span));
     }
 
     /// Another seed each time.

@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dchan_core::{Addr, Connection, ErrorKind, Incoming, Listener, TransportError};
+use dchan_core::{Addr, Connection, ErrorKind, Incoming, Listener, LogLimit, TransportError};
 use hyper::{rt::Executor as _, server::conn::http2::Builder};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
@@ -30,7 +30,8 @@ pub(crate) async fn listen(at: &Addr) -> Result<Box<dyn Listener>, TransportErro
     let bind = async {
         let listener = TcpListener::bind(at.as_str()).await?;
         let local = listener.local_addr()?.into();
-        Ok(Box::new(GrpcListener { listener, local }) as Box<dyn Listener>)
+        let log = LogLimit::default();
+        Ok(Box::new(GrpcListener { listener, local, log }) as Box<dyn Listener>)
     };
     bind.await.map_err(|error| TransportError::io("listen at", at, error))
 }
@@ -39,6 +40,7 @@ pub(crate) async fn listen(at: &Addr) -> Result<Box<dyn Listener>, TransportErro
 struct GrpcListener {
     listener: TcpListener,
     local: Addr,
+    log: LogLimit,
 }
 
 #[async_trait]
@@ -60,7 +62,10 @@ impl Listener for GrpcListener {
                 // The peer gave up while it waited to be accepted.
                 ErrorKind::Broken => {}
                 ErrorKind::Exhausted => {
-                    tracing::warn!(at = %self.local, %error, "cannot accept connections");
+                    if let Some(held) = self.log.pass("accept") {
+                        let suppressed = held.lines();
+                        tracing::warn!(at = %self.local, %error, suppressed, "cannot accept connections");
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
                 _ => return Err(error),

@@ -10,7 +10,8 @@ use crate::Builder;
 /// that it opened are gone: that is an abrupt stop, which says nothing to anybody. Everything else that a
 /// node does is in [`dchan_core::Node`], to which this one derefs:
 /// [`receiver`](dchan_core::Node::receiver), [`sender`](dchan_core::Node::sender),
-/// [`ledger`](dchan_core::Node::ledger), [`view`](dchan_core::Node::view), [`addr`](dchan_core::Node::addr)
+/// [`ledger`](dchan_core::Node::ledger),
+/// [`health`](dchan_core::Node::health), [`metrics`](dchan_core::Node::metrics), [`view`](dchan_core::Node::view), [`addr`](dchan_core::Node::addr)
 /// and others.
 #[derive(Clone)]
 pub struct Node(dchan_core::Node);

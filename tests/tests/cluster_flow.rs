@@ -20,6 +20,7 @@ dchan_conformance::cluster_tests![
     permits_keep_room,
     messages_of_every_size,
     many_namespaces,
+    links_of_different_windows_flow,
     the_ledger_balances_at_any_time,
 ];
 
@@ -37,6 +38,21 @@ async fn messages_come_in_order(cluster: Arc<Cluster>) {
     stop(b).await;
     receiving.await.unwrap();
     stop(a).await;
+}
+
+/// What one confirms in large steps must not be more than what the other waits for.
+async fn links_of_different_windows_flow(cluster: Arc<Cluster>) {
+    let small = cluster.node_with(|config| config.limits.link = 128 << 10).await;
+    let large = cluster.node_with(|config| config.limits.link = 64 << 20).await;
+    for (from, to, name) in [(&small, &large, "up"), (&large, &small, "down")] {
+        let oracle = Oracle::new();
+        let _receiving = oracle.receive(to.receiver(name).await.unwrap());
+        let sender = from.sender::<Message>(name).await.unwrap();
+        oracle.send(&sender, 0, 0..500, |n| (n as usize % 7) * 10_000).await.unwrap();
+        oracle.settle(from, name).await;
+    }
+    stop(small).await;
+    stop(large).await;
 }
 
 async fn two_receivers_share(cluster: Arc<Cluster>) {

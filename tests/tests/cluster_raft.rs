@@ -1,12 +1,12 @@
 //! Clusters that keep their list by Raft.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod founders;
+
 use std::{sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, Spot, stop, until};
-use dchan_core::{Membership, Node, ShutdownError};
-use dchan_raft::{DataDir, RaftConfig, RaftMembership, Writes};
-use futures::future::join_all;
+use dchan_conformance::cluster::{Cluster, Message, Oracle, stop, until};
+use founders::{leader, stop_all, three};
 use tokio::time::Instant;
 
 dchan_conformance::cluster_tests![
@@ -15,47 +15,6 @@ dchan_conformance::cluster_tests![
     channels_flow_on_without_the_leader,
     a_removed_node_comes_back,
 ];
-
-async fn start(cluster: &Cluster, spot: &Spot, founders: &[Spot]) -> Node {
-    let dir = DataDir::temporary().unwrap();
-    let id = (dir.node_id(), dir.incarnation());
-    let mut config = RaftConfig::new("dchan", founders.iter().map(|spot| spot.addr().clone()));
-    config.seed = cluster.seed.wrapping_add(spot.index as u64);
-    config.times.lease = Duration::from_millis(300);
-    config.times.removal_after = Duration::from_millis(1500);
-    if cluster.kind == Kind::Memory {
-        config.writes = Writes::Inline;
-    }
-    let membership: Arc<dyn Membership> = Arc::new(RaftMembership::new(dir, config).unwrap());
-    cluster.start(spot, id, membership, |_| {}).await.expect("the node starts")
-}
-
-async fn three(cluster: &Cluster) -> Vec<Node> {
-    let spots = [cluster.spot(), cluster.spot(), cluster.spot()];
-    join_all(spots.iter().map(|spot| start(cluster, spot, &spots))).await
-}
-
-/// Stops all nodes. The last voter has nobody who could take it off the list.
-async fn stop_all(nodes: Vec<Node>) {
-    for node in nodes {
-        let last = node.clone();
-        let stopped = node.shutdown_within(Duration::from_secs(2)).await;
-        assert!(matches!(stopped, Ok(()) | Err(ShutdownError::Membership(_))), "{stopped:?}");
-        assert_eq!(last.tasks(), 0);
-    }
-}
-
-/// The place of the node that leads, as all say.
-async fn leader(nodes: &[Node]) -> usize {
-    let found = || {
-        let of = |node: &Node| node.view().borrow().leader;
-        let first = of(&nodes[0])?;
-        nodes.iter().all(|node| of(node) == Some(first)).then_some(())?;
-        nodes.iter().position(|node| node.id() == first)
-    };
-    until("there is a leader", || found().is_some()).await;
-    found().unwrap_or_default()
-}
 
 async fn a_cold_cluster_is_quick(cluster: Arc<Cluster>) {
     let begun = Instant::now();

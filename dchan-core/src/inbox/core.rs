@@ -51,7 +51,7 @@ struct InLane {
 struct Present {
     slot: SlotId,
     accounted: Amount,
-    count: u64,
+    all: Amount,
 }
 
 /// Whether messages may come.
@@ -135,6 +135,13 @@ impl Core {
 
     pub(crate) fn take_wake(&mut self) -> bool {
         std::mem::take(&mut self.wake)
+    }
+
+    /// What is here and not taken, with the receiver that far in its present batch.
+    pub(crate) fn queued(&self, progress: Amount) -> Amount {
+        let batches = self.queue.iter().map(|batch| Amount::new(batch.count, batch.bytes));
+        let left = self.present.as_ref().map(|present| present.all.saturating_sub(progress));
+        batches.chain(left).fold(Amount::default(), |sum, amount| sum + amount)
     }
 
     pub(crate) fn state(&self) -> State {

@@ -183,6 +183,11 @@ impl Inbox {
         self.core.lock().state() == State::Open
     }
 
+    /// What has arrived and is not taken.
+    pub(crate) fn queued(&self) -> Amount {
+        self.core.lock().queued(self.progress.get())
+    }
+
     /// Gives everything back that was not returned to the application, and takes nothing more, while
     /// the receiver may be at work.
     pub(crate) fn hand_back_all(&self, then: State) {

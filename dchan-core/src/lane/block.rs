@@ -48,6 +48,11 @@ impl Block {
         }
     }
 
+    /// The messages that end in it, and the bytes of messages in it.
+    pub(super) fn amount(&self) -> Amount {
+        Amount::new(u64::from(self.count), self.bytes)
+    }
+
     /// Takes the longest head of at most so many messages and bytes. `None` if nothing fits.
     pub(super) fn split(&mut self, at_most: Amount) -> Option<Block> {
         let (mut at, mut count, mut bytes) = (HEADER, 0, 0);
@@ -93,6 +98,11 @@ impl Stamped {
             Some(_) => self.first_seq < seq,
             None => self.first_seq + u64::from(self.count) <= seq,
         }
+    }
+
+    /// The messages that end in it, and the bytes of messages in it.
+    pub(super) fn amount(&self) -> Amount {
+        Amount::new(u64::from(self.count), self.bytes)
     }
 
     /// Its messages, if it is no part of a large one.
@@ -147,6 +157,12 @@ impl Pending {
     #[cfg(test)]
     pub(super) fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// What waits in all, counted anew.
+    #[cfg(test)]
+    pub(super) fn amount(&self) -> Amount {
+        self.blocks.iter().fold(self.open, |sum, block| sum + block.amount())
     }
 
     /// Encodes a message behind all others: into the open block, or into blocks of its own if it is

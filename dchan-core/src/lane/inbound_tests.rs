@@ -168,3 +168,14 @@ fn an_abandoned_lane_is_over() {
     assert!(inbound.is_finished() && inbound.is_drained() && !inbound.is_attached(1));
     assert!(inbound.data(1, &header(1, 0, 1), records(&[b"a"])).unwrap().is_none());
 }
+
+#[test]
+fn messages_without_a_network_are_counted_and_need_no_connection() {
+    let mut inbound = Inbound::default();
+    inbound.receive_local(1);
+    inbound.receive_local(2);
+    assert_eq!((inbound.received(), inbound.is_drained()), (3, false));
+    inbound.take(3);
+    assert!(inbound.is_drained() && !inbound.has_connection());
+    assert!(attached().has_connection());
+}

@@ -3,7 +3,7 @@ use std::{fmt, ops::AddAssign};
 /// What has become of the messages that a node accepted for a namespace.
 ///
 /// At any time `accepted = taken + unknown + dropped + in_flight`; see [`Ledger::balances`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub struct Ledger {
     /// Messages for which a send returned `Ok`.
@@ -21,7 +21,7 @@ pub struct Ledger {
 }
 
 /// Messages that nobody took, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub struct Dropped {
     /// Their receiver could not decode them.

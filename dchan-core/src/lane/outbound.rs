@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     LaneId, Namespace, ReceiverId,
-    wire::{self, Flags},
+    wire::{self, Flags, RECORD_HEADER},
 };
 
 /// How the lane stands with the present connection.
@@ -50,6 +50,8 @@ pub(crate) struct Outbound {
     accepted: Amount,
     handed: Amount,
     settled: u64,
+    /// What lies in `pending` and `retained`.
+    held: Amount,
     limits: Limits,
     intent: Intent,
     receipts: VecDeque<(u64, Arc<ReceiptCell>)>,
@@ -112,6 +114,7 @@ impl Outbound {
             accepted: Amount::default(),
             handed: Amount::default(),
             settled: 0,
+            held: Amount::default(),
             limits: Limits::default(),
             intent: Intent { wanting: true, ..Intent::default() },
             receipts: VecDeque::new(),
@@ -199,6 +202,7 @@ impl Outbound {
             self.receipts.push_back((self.accepted.messages, cell));
         }
         self.accepted += Amount::new(1, bytes);
+        self.held += Amount::new(1, bytes);
         self.intent.active = true;
         Ok(())
     }
@@ -228,8 +232,7 @@ impl Outbound {
         while self.next_frame > resumed.next_frame {
             let Some(stamped) = self.retained.pop_back() else { break };
             self.next_frame -= 1;
-            self.handed =
-                self.handed.saturating_sub(Amount::new(u64::from(stamped.count), stamped.bytes));
+            self.handed = self.handed.saturating_sub(stamped.amount());
             self.pending.push_front(stamped.unstamp());
         }
         self.phase = Phase::Attached;
@@ -324,7 +327,8 @@ impl Outbound {
             cell.settle(if failed { Outcome::Undecodable } else { Outcome::Taken });
         }
         while self.retained.front().is_some_and(|oldest| oldest.is_settled_by(taken)) {
-            self.retained.pop_front();
+            let Some(oldest) = self.retained.pop_front() else { break };
+            self.held = self.held.saturating_sub(oldest.amount());
         }
         if self.unsettled() == 0 {
             self.pending.release();
@@ -332,9 +336,27 @@ impl Outbound {
         Ok(())
     }
 
+    /// The bytes that are kept for messages that were accepted and are not settled. A frame is kept
+    /// until the last message in it is.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.bytes + self.held.messages * RECORD_HEADER as u64
+    }
+
+    /// Whether [`held`](Self::held) is what lies here.
+    #[cfg(test)]
+    pub(crate) fn holds_what_it_says(&self) -> bool {
+        let lies = |sum, stamped: &Stamped| sum + stamped.amount();
+        self.retained.iter().fold(self.pending.amount(), lies) == self.held
+    }
+
     /// How many messages are accepted and not settled.
     pub(crate) fn unsettled(&self) -> u64 {
         self.accepted.messages - self.settled
+    }
+
+    /// How many messages of it are handed to a connection.
+    pub(crate) fn handed(&self) -> u64 {
+        self.handed.messages
     }
 
     /// How many messages of it are settled.

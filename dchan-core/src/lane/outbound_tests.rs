@@ -154,7 +154,7 @@ fn messages_settle_inside_a_segment() {
     assert_eq!(polled(&mut lane, 1).len(), 1);
     let skipping = wire::Credit { skipped: vec![1], ..credit(3, 9, 100) };
     lane.on_credit(1, &skipping).unwrap();
-    assert_eq!(account(&lane), [5, 2, 0, 1, 2]);
+    assert_eq!((account(&lane), lane.settled()), ([5, 2, 0, 1, 2], 3));
     let outcomes: Vec<_> = cells.iter().map(|cell| cell.outcome()).collect();
     let (taken, bad) = (Some(Outcome::Taken), Some(Outcome::Undecodable));
     assert_eq!(outcomes, [taken, bad, taken, None, None]);
@@ -172,6 +172,31 @@ fn messages_settle_inside_a_segment() {
     assert!(lane.ledger().rerouted == 1 && !lane.is_open() && !lane.has_business(2));
     assert!(lane.die().is_empty() && lane.on_closed(5, &[]).unwrap().is_empty(), "late");
     assert_eq!(account(&lane), [5, 3, 0, 1, 0]);
+}
+
+#[test]
+fn what_is_held_is_freed_frame_by_frame() {
+    let mut lane = attached(9, 1 << 20);
+    assert_eq!(lane.held(), 0);
+    for body in [&b"a"[..], b"bc", &[7; CHUNK + 1]] {
+        send(&mut lane, body);
+    }
+    let large = CHUNK as u64 + 1 + 4;
+    assert_eq!(lane.held(), 5 + 6 + large, "a length and flags with each");
+    polled(&mut lane, 1);
+    assert_eq!(lane.held(), 5 + 6 + large, "handed is held");
+    lane.on_credit(1, &credit(1, 9, 1 << 20)).unwrap();
+    assert_eq!(lane.held(), 5 + 6 + large, "as long as some of the frame is");
+    lane.on_credit(1, &credit(2, 9, 1 << 20)).unwrap();
+    assert_eq!(lane.held(), large);
+    send(&mut lane, b"defg");
+    assert_eq!(lane.held(), large + 8);
+    let mut ended = lane.clone();
+    assert_eq!(ended.stop().iter().map(Homeless::held).sum::<u64>(), 8);
+    assert_eq!(ended.held(), large, "what was handed stays");
+    let back = lane.on_closed(2, &[]).unwrap();
+    assert_eq!(back.iter().map(Homeless::held).sum::<u64>(), large + 8);
+    assert_eq!(lane.held(), 0);
 }
 
 #[test]

@@ -264,3 +264,40 @@ fn lanes_that_rest_give_back_so_that_others_can_have_more() {
     assert_eq!(window.used(), window.slots[&ids[0]].used());
     assert!(window.slots[&ids[0]].used().messages > 4, "{:?}", window.slots[&ids[0]]);
 }
+
+#[test]
+fn a_sender_in_this_process_takes_its_credit_without_being_told() {
+    let mut window = window(4, 400);
+    let ids = lanes(&mut window, 2);
+    ids.iter().for_each(|id| window.ask(*id));
+    window.balance();
+    assert_eq!(window.unused(ids[0]), 2);
+    window.put_in(ids[0], Amount::new(1, 50));
+    window.put_in(ids[0], Amount::new(0, 20));
+    assert_eq!((window.unused(ids[0]), window.stored), (1, 70));
+    // What it has reserved stays, and so do all the bytes for it.
+    window.give_back(ids[0], 1);
+    assert_eq!((window.unused(ids[0]), window.used()), (1, Amount::new(4, 400)));
+    window.give_back(ids[0], 0);
+    assert_eq!((window.unused(ids[0]), window.used()), (0, Amount::new(3, 270)));
+    assert_eq!(window.wanting, 1);
+    window.taken(ids[0], Amount::new(1, 70));
+    assert_eq!((window.used(), window.stored), (Amount::new(2, 200), 0));
+    window.ask(ids[0]);
+    assert_eq!(window.wanting, 2);
+    assert_eq!(window.balance().granted, [ids[0]]);
+    assert_eq!(window.unused(ids[0]), 2);
+    window.put_in(ids[0], Amount::new(1, 200));
+    assert_eq!(window.unused(ids[0]), 0, "there are no bytes");
+}
+
+#[test]
+fn a_message_that_just_fits_waits_for_nothing() {
+    let mut window = window(4, 400);
+    let id = lanes(&mut window, 1)[0];
+    window.balance();
+    window.want(id, &want(NONE, true, 400)).unwrap();
+    assert!(!window.slots[&id].is_short_of_bytes());
+    window.want(id, &want(NONE, true, 401)).unwrap();
+    assert!(window.slots[&id].is_short_of_bytes());
+}

@@ -19,6 +19,11 @@ impl Flow {
         (self.received + self.window).saturating_sub(self.sent)
     }
 
+    /// How many bytes the peer has not confirmed.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.sent.saturating_sub(self.received)
+    }
+
     pub(crate) fn on_sent(&mut self, bytes: u64) {
         self.sent += bytes;
     }

@@ -34,6 +34,15 @@ impl Introduction {
             Self::Refused(refusal, _) => refusal.breach(),
         }
     }
+
+    /// One word for metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Transport(error) => error.kind.word(),
+            Self::Protocol(_) => ErrorKind::Protocol.word(),
+            Self::Refused(refusal, _) => refusal.word(),
+        }
+    }
 }
 
 /// Which of two connections between the same processes stays: the one with the higher rank.

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::flow::Flow;
-use crate::{Frame, FrameBatch, LaneId, lane::Epoch, wire::Control};
+use crate::{Frame, FrameBatch, LaneId, lane::Epoch, metrics::QueueMetrics, wire::Control};
 
 /// The most bytes that one batch is filled with.
 const BATCH: usize = 256 * 1024;
@@ -19,8 +19,17 @@ const WAITING_BYTES: usize = 64 << 20;
 
 /// A lane with something to send.
 pub(crate) trait ReadyLane: Send + Sync {
-    /// Puts frames into the batch until it holds `budget` bytes. Returns whether there is more.
-    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> bool;
+    /// Puts frames into the batch until it holds `budget` bytes.
+    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> Polled;
+}
+
+/// What became of asking a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Polled {
+    /// It has more to send.
+    pub(crate) more: bool,
+    /// How many messages end in what it put into the batch.
+    pub(crate) messages: u64,
 }
 
 /// What waits to go out through one connection. Any task puts things in; the writer takes them out.
@@ -38,8 +47,6 @@ struct Queues {
     frames: FrameBatch,
     ready: VecDeque<Arc<dyn ReadyLane>>,
     flow: Flow,
-    /// Data bytes that came in, and how many of them the peer has been told of.
-    received: (u64, u64),
     asleep: bool,
     finishing: bool,
     overflow: bool,
@@ -59,7 +66,6 @@ impl Outbox {
             frames: FrameBatch::new(),
             ready: VecDeque::new(),
             flow: Flow::new(window),
-            received: (0, 0),
             asleep: false,
             finishing: false,
             overflow: false,
@@ -90,21 +96,6 @@ impl Outbox {
         self.put(|queues| queues.finishing = true);
     }
 
-    /// Data has come in. The peer is told when a quarter of its window has.
-    pub(crate) fn on_data(&self, bytes: u64, tell_after: u64) {
-        if bytes == 0 {
-            return;
-        }
-        let mut queues = self.queues.lock();
-        queues.received.0 += bytes;
-        let (total, told) = queues.received;
-        if total - told >= tell_after {
-            queues.received.1 = total;
-            drop(queues);
-            self.control(Control::Received(total));
-        }
-    }
-
     /// The peer says how much data it has. `false` if it cannot have that much.
     pub(crate) fn on_received(&self, total: u64) -> bool {
         let mut plausible = true;
@@ -125,6 +116,18 @@ impl Outbox {
         drop(queues);
         if wake {
             self.wake.notify_one();
+        }
+    }
+
+    /// What waits, against a window of that size.
+    pub(crate) fn metrics(&self, window: u64) -> QueueMetrics {
+        let queues = self.queues.lock();
+        QueueMetrics {
+            unconfirmed: queues.flow.unconfirmed(),
+            window,
+            control: queues.control.len() + queues.owed.len(),
+            frames: queues.frames.len(),
+            lanes: queues.ready.len(),
         }
     }
 
@@ -149,8 +152,9 @@ impl Outbox {
         (std::mem::take(&mut queues.control), owed)
     }
 
-    /// Fills the batch: whole frames first, then lanes in turn.
-    pub(crate) fn fill(&self, batch: &mut FrameBatch) {
+    /// Fills the batch: whole frames first, then lanes in turn. Returns how many messages end in it.
+    pub(crate) fn fill(&self, batch: &mut FrameBatch) -> u64 {
+        let mut messages = 0;
         let mut queues = self.queues.lock();
         while batch.bytes() < BATCH
             && let Some(frame) = queues.frames.pop()
@@ -166,13 +170,15 @@ impl Outbox {
             let Some(lane) = queues.ready.pop_front() else { break };
             drop(queues);
             let budget = most.min(batch.bytes() + QUANTUM);
-            let more = lane.poll(self.epoch, batch, budget);
+            let polled = lane.poll(self.epoch, batch, budget);
+            messages += polled.messages;
             queues = self.queues.lock();
-            if more {
+            if polled.more {
                 queues.ready.push_back(lane);
             }
         }
         queues.flow.on_sent((batch.bytes() - before) as u64);
+        messages
     }
 
     /// Goes to sleep, if there is nothing to do: the next one who puts something in wakes the writer.

@@ -1,8 +1,12 @@
 //! The two tasks of a connection: one reads, one writes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::Poll,
 };
 
 use tokio::{
@@ -16,9 +20,10 @@ use super::{
     outbox::{Asleep, control_frames},
 };
 use crate::{
-    Frame, FrameBatch, LaneId, Received, TransportError,
+    Breach, Config, ErrorKind, Frame, FrameBatch, LaneId, Received, TransportError,
     config::Times,
     lane::Epoch,
+    metrics::PeerCounters,
     transport::{FrameSink, FrameStream},
     wire::{Beat, Control},
 };
@@ -46,6 +51,16 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
+    /// Of which kind it is, if the peer broke the protocol.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        match self {
+            Self::Protocol(error) => Some(error.kind),
+            Self::Transport(error) if error.kind == ErrorKind::Protocol => Some(Breach::Malformed),
+            Self::Overflow => Some(Breach::Unread),
+            _ => None,
+        }
+    }
+
     /// One word for metrics.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -62,8 +77,8 @@ impl Cut {
 
 /// What a connection serves.
 pub(crate) trait Endpoint: Send + Sync + 'static {
-    /// A frame has come in.
-    fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<(), ProtocolError>;
+    /// A frame has come in. Returns how many messages end in it.
+    fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<u64, ProtocolError>;
     /// One heartbeat has passed: whether the peer was heard from.
     ///
     /// # Errors
@@ -95,6 +110,7 @@ pub(crate) struct Session {
     /// Data bytes after which the peer is told how much has come in.
     pub(crate) tell_after: u64,
     pub(crate) heard: Arc<Heard>,
+    pub(crate) counters: Arc<PeerCounters>,
 }
 
 /// How the reader tells the writer that there are signs of life.
@@ -108,8 +124,27 @@ impl Session {
     /// Reads until the connection ends.
     pub(crate) async fn read(self, mut stream: Box<dyn FrameStream>) -> Cut {
         let mut batch = FrameBatch::new();
+        // Bytes of data that came in, and how many of them the peer has been told of.
+        let (mut arrived, mut told) = (0, 0);
+        let tell = |arrived, told: &mut u64, after| {
+            if arrived - *told >= after {
+                *told = arrived;
+                self.outbox.control(Control::Received(arrived));
+            }
+        };
         loop {
-            match stream.recv(&mut batch).await {
+            let received = {
+                let mut receiving = pin!(stream.recv(&mut batch));
+                match futures::poll!(receiving.as_mut()) {
+                    Poll::Ready(received) => received,
+                    Poll::Pending => {
+                        // The peer's window may be smaller than this node's, and full.
+                        tell(arrived, &mut told, Config::LEAST_LINK / 4);
+                        receiving.await
+                    }
+                }
+            };
+            match received {
                 Err(error) => return error.into(),
                 Ok(Received::End) => return Cut::Ended,
                 Ok(Received::Frames) => {}
@@ -117,16 +152,19 @@ impl Session {
             if !self.heard.lately.swap(true, Relaxed) {
                 self.heard.first.notify_one();
             }
-            let mut data = 0;
+            self.counters.received.add_frames(batch.len(), batch.bytes());
+            let mut messages = 0;
             while let Some(frame) = batch.pop() {
                 if frame.lane.is_data() {
-                    data += frame.payload.len() as u64;
+                    arrived += frame.payload.len() as u64;
                 }
-                if let Err(error) = self.endpoint.on_frame(self.epoch, frame) {
-                    return error.into();
+                match self.endpoint.on_frame(self.epoch, frame) {
+                    Ok(count) => messages += count,
+                    Err(error) => return error.into(),
                 }
             }
-            self.outbox.on_data(data, self.tell_after);
+            self.counters.received.add_messages(messages);
+            tell(arrived, &mut told, self.tell_after);
         }
     }
 
@@ -155,7 +193,7 @@ impl Session {
         let mut busy = false;
         loop {
             self.put_urgent(&mut batch);
-            self.outbox.fill(&mut batch);
+            self.counters.sent.add_messages(self.outbox.fill(&mut batch));
             if !batch.is_empty() {
                 busy = batch.bytes() > BUSY;
                 self.send(sink, &mut batch, &mut beats, &mut liveness).await?;
@@ -208,12 +246,15 @@ impl Session {
     ) -> Result<(), Cut> {
         while !batch.is_empty() {
             self.outbox.listen();
+            let (frames, bytes) = (batch.len(), batch.bytes());
             tokio::select! {
                 biased;
                 sent = sink.send(batch) => sent?,
                 _ = beats.tick() => self.on_beat(liveness)?,
                 () = self.outbox.wait() => {}
             }
+            // Also of a send that was given up, some may be on its way.
+            self.counters.sent.add_frames(frames - batch.len(), bytes - batch.bytes());
             if !batch.is_empty() {
                 self.put_urgent(batch);
             }

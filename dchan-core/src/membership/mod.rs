@@ -1,6 +1,7 @@
 //! The seam to whoever keeps the list: which nodes there are, and which of them receives what.
 
 mod fixed;
+mod status;
 mod view;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{Addr, Boot, Incarnation, Namespace, NodeId, Question, ReceiverId, Requests};
 
 pub use fixed::StaticMembership;
+pub use status::{MembershipStatus, Sample};
 pub use view::{NodeEntry, Version, View};
 
 /// Keeps the list of nodes and receivers.
@@ -42,6 +44,11 @@ pub trait Membership: Debug + Send + Sync + 'static {
 
     /// What this node knows of the list.
     fn view(&self) -> watch::Receiver<Arc<View>>;
+
+    /// How it fares. Asked about once a second, and whenever somebody wants to know: it must not block.
+    fn status(&self) -> MembershipStatus {
+        MembershipStatus::default()
+    }
 
     /// Takes this node and its receivers off the list and ends all that
     /// [`start`](Membership::start) began. No task is left when it returns. Without a quorum it gives

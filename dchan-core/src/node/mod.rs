@@ -1,5 +1,7 @@
 //! Wiring: what a node is made of, and in which order it starts and stops.
 
+mod health;
+mod observe;
 mod open;
 mod reconcile;
 mod shutdown;
@@ -7,7 +9,7 @@ mod shutdown;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
         Arc,
@@ -18,17 +20,18 @@ use std::{
 
 use imbl::OrdMap;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tokio::sync::{Notify, mpsc, watch};
+use tracing::{Instrument, info, warn};
 
 use crate::{
-    Addr, Boot, Breach, Config, ConfigError, Context, Incarnation, Ledger, Links, Me, Membership,
+    Addr, Boot, Config, ConfigError, Context, Incarnation, Ledger, Links, Me, Membership,
     MembershipError, Namespace, NodeId, ReceiverId, Requests, Transport, TransportError, View,
     inbox::Inbox,
     peers::{Peers, Shared, serve_calls, serve_listener},
     router::Router,
 };
 
+pub use health::{Health, NotReady};
 pub use open::{OpenReceiver, OpenSender};
 pub use shutdown::ShutdownError;
 
@@ -98,11 +101,13 @@ pub(crate) struct Inner {
     /// The view that the routers were last brought in step with. Locked before `routers`.
     seen: Mutex<Arc<View>>,
     routers: Mutex<HashMap<Namespace, Arc<Router>>>,
+    /// The account of routers that are gone. Changed with `routers` locked.
+    retired: Mutex<Ledger>,
     /// Receivers whose registration has returned: they are put back if the list loses them.
     registered: Mutex<HashSet<ReceiverId>>,
     next_receiver: AtomicU64,
-    /// Held by whoever mends the list.
-    mends: Arc<tokio::sync::Mutex<()>>,
+    /// Somebody has seen that the list is to be mended.
+    mends: Notify,
     /// Nothing is opened any more.
     closing: AtomicBool,
 }
@@ -152,16 +157,23 @@ impl Node {
         let inner = Inner::new(shared.clone(), membership.clone());
         // From here on, dropping this stops everything.
         let node = Self { alive: Arc::new(Alive { inner: inner.clone() }) };
-        shared.tasks.spawn(serve_listener(inner.peers.clone(), listener));
-        shared.tasks.spawn(serve_calls(inner.peers.clone(), calls));
-        shared.tasks.spawn(inner.clone().follow_view());
+        shared.spawn_vital("listener", serve_listener(inner.peers.clone(), listener));
+        shared.spawn(serve_calls(inner.peers.clone(), calls));
+        shared.spawn_vital("look at the list", inner.clone().follow_view());
+        shared.spawn_vital("care for the list", inner.clone().keep_list());
+        let (serving, stopping) = (shared.budget.clone().serve(), shared.stopping.clone());
+        shared.spawn_vital("budget", async move {
+            stopping.run_until_cancelled(serving).await;
+        });
         let context = Context { me: me.clone(), requests, questions, links };
-        if let Err(error) = membership.start(context).await {
+        let started = membership.start(context).instrument(shared.span.clone());
+        if let Err(error) = started.await {
             let _left = membership.leave(Duration::ZERO).await;
             inner.stop_tasks().await;
             return Err(StartError::Membership(error));
         }
         info!(node = %me.id, addr = %me.addr, "node started");
+        shared.spawn(inner.observe());
         Ok(node)
     }
 
@@ -197,12 +209,6 @@ impl Node {
         router.map(|router| router.ledger()).unwrap_or_default()
     }
 
-    /// How often others broke the protocol, or came with what cannot be linked, by kind. Kinds that were
-    /// not seen are left out.
-    pub fn breaches(&self) -> BTreeMap<Breach, u64> {
-        self.inner().shared.breaches.counts()
-    }
-
     /// How many tasks this node has running: for tests and metrics.
     pub fn tasks(&self) -> usize {
         self.inner().shared.tasks.len()
@@ -217,9 +223,10 @@ impl Inner {
             membership,
             seen: Mutex::default(),
             routers: Mutex::default(),
+            retired: Mutex::default(),
             registered: Mutex::default(),
             next_receiver: AtomicU64::new(0),
-            mends: Arc::default(),
+            mends: Notify::new(),
             closing: AtomicBool::new(false),
         })
     }
@@ -230,6 +237,14 @@ impl Inner {
 
     fn inboxes(&self) -> Vec<Arc<Inbox>> {
         self.shared.inboxes.lock().values().cloned().collect()
+    }
+
+    /// What became of all messages that were accepted here.
+    fn account(&self) -> Ledger {
+        let routers = self.routers.lock();
+        let mut sum = *self.retired.lock();
+        routers.values().for_each(|router| sum += router.ledger());
+        sum
     }
 
     fn all_routers(&self) -> Vec<Arc<Router>> {
@@ -247,7 +262,7 @@ impl Alive {
     pub(crate) fn release(&self, router: &Arc<Router>) {
         if router.release() && !self.inner.is_closing() {
             let (inner, router) = (self.inner.clone(), router.clone());
-            self.inner.shared.tasks.spawn(async move { inner.retire(router).await });
+            self.inner.shared.spawn(async move { inner.retire(router).await });
         }
     }
 }

@@ -234,7 +234,9 @@ impl Inner {
             if router.is_held() || self.is_closing() {
                 return;
             }
-            if router.ledger().in_flight == 0 {
+            let ledger = router.ledger();
+            if ledger.in_flight == 0 {
+                *self.retired.lock() += ledger;
                 router.close();
                 routers.remove(&router.namespace);
                 drop(routers);

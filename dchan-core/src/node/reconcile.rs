@@ -99,34 +99,38 @@ impl Inner {
         changes
     }
 
-    /// Mends the list in the background, unless there is nothing to mend or somebody is at it.
-    pub(super) fn mend_list(self: &Arc<Self>) {
-        if self.mending().is_empty() || self.shared.stopping.is_cancelled() {
-            return;
-        }
-        let Ok(mending) = self.mends.clone().try_lock_owned() else { return };
-        let inner = self.clone();
-        self.shared.tasks.spawn(async move {
-            let (first, most) = inner.shared.config.times.redial;
-            let mut backoff = Backoff::new(first, most, inner.shared.random());
-            let stopping = inner.shared.stopping.clone();
-            let mend = async {
-                loop {
-                    let changes = inner.mending();
-                    if changes.is_empty() {
-                        return;
-                    }
-                    debug!(changes = changes.len(), "mending the list");
-                    if let Err(error) = inner.membership.apply(changes).await {
-                        warn!(%error, "the list cannot be mended yet");
+    /// Has the list mended, in the background. It costs nothing to say it again meanwhile: a storm of
+    /// receivers that close is one look at all of them, not one for each.
+    pub(super) fn mend_list(&self) {
+        self.mends.notify_one();
+    }
+
+    /// Mends the list whenever that is asked for, until the node stops.
+    pub(super) async fn keep_list(self: Arc<Self>) {
+        let (first, most) = self.shared.config.times.redial;
+        let fresh = || Backoff::new(first, most, self.shared.random());
+        let mut backoff = fresh();
+        let mend = async {
+            loop {
+                self.mends.notified().await;
+                let changes = self.mending();
+                if changes.is_empty() {
+                    continue;
+                }
+                debug!(changes = changes.len(), "mending the list");
+                match self.membership.apply(changes).await {
+                    Ok(_) => backoff = fresh(),
+                    Err(error) => {
+                        if let Some(held) = self.shared.log.pass("mending") {
+                            let suppressed = held.lines();
+                            warn!(%error, suppressed, "the list cannot be mended yet");
+                        }
                         tokio::time::sleep(backoff.next_wait()).await;
+                        self.mend_list();
                     }
                 }
-            };
-            stopping.run_until_cancelled(mend).await;
-            drop(mending);
-            // What came up after the last look is somebody's to mend.
-            inner.mend_list();
-        });
+            }
+        };
+        self.shared.stopping.run_until_cancelled(mend).await;
     }
 }

@@ -65,7 +65,7 @@ impl Node {
         let left_list = inner.membership.leave(left).await;
         inner.say_goodbye(time / 10).await;
         inner.stop_tasks().await;
-        let after = inner.astray();
+        let after = inner.account();
         info!(node = %inner.shared.me.id, "node stopped");
         let (unknown, dropped) =
             (after.unknown - before.unknown, after.dropped.total() - before.dropped.total());
@@ -93,7 +93,7 @@ impl Inner {
             let _routers = self.routers.lock();
             self.closing.store(true, std::sync::atomic::Ordering::Release);
         }
-        let before = self.astray();
+        let before = self.account();
         self.all_routers().iter().for_each(|router| router.close());
         for inbox in self.inboxes() {
             inbox.hand_back_all(State::Stopped);
@@ -142,14 +142,6 @@ impl Inner {
             let mut up = peer.watch_up();
             let _late = timeout_at(deadline, up.wait_for(|up| *up == 0)).await;
         }
-    }
-
-    fn astray(&self) -> Ledger {
-        let mut sum = Ledger::default();
-        for router in self.all_routers() {
-            sum += router.ledger();
-        }
-        sum
     }
 
     /// Ends all tasks at once.

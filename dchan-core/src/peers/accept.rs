@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
-use super::{Peers, dial::with_source, door::Door, peer::Role};
+use super::{Peers, Shared, dial::with_source, door::Door, peer::Role};
 use crate::{
-    Breach, Connection, Incoming, Listener,
+    Addr, Breach, Connection, ErrorKind, Incoming, Listener, TransportError,
     link::{Introduction, Rank, expect_hello, refuse},
     wire::{Hello, Refusal},
 };
@@ -25,31 +25,23 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
         let incoming = match accepted {
             Ok(incoming) => incoming,
             Err(error) => {
-                error!(%error, "this node no longer listens");
+                error!(reason = error.kind.word(), %error, "this node no longer listens");
                 return;
             }
         };
         // Dropping it aborts it: nothing waits for a peer when too many knock at once.
         let Some(place) = door.enter(&stopping) else {
-            metrics::counter!("dchan_handshakes_refused_total").increment(1);
-            let most = peers.shared.config.limits.handshakes;
-            let what = format_args!("more than {most} connections in their handshake");
-            peers.shared.breach(Breach::Crowded, &incoming.peer, &what);
+            peers.turned_away(&incoming.peer);
             continue;
         };
         let peers = peers.clone();
-        peers.clone().shared.tasks.spawn(async move {
-            let peer = incoming.peer.clone();
-            let taken_in = place.cancel.run_until_cancelled(peers.take_in(incoming)).await;
-            if taken_in.is_none() && !peers.shared.stopping.is_cancelled() {
-                let what = "it dawdled in its handshake while others waited";
-                peers.shared.breach(Breach::Late, &peer, &what);
-            }
-            if let Some(Err(error)) = taken_in {
-                metrics::counter!("dchan_handshakes_failed_total").increment(1);
-                if let Some(kind) = error.breach() {
-                    peers.shared.breach(kind, &peer, &with_source(&error));
-                }
+        peers.clone().shared.spawn(async move {
+            let from = incoming.peer.clone();
+            match place.cancel.run_until_cancelled(peers.take_in(incoming)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => peers.not_taken_in(&from, &error),
+                None if peers.shared.stopping.is_cancelled() => {}
+                None => peers.not_taken_in(&from, &late(&from).into()),
             }
             drop(place);
         });
@@ -57,15 +49,34 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
 }
 
 impl Peers {
+    /// Too many are in their handshake.
+    fn turned_away(&self, from: &Addr) {
+        let Shared { counters, log, config, .. } = &*self.shared;
+        counters.handshakes_failed.count("crowded");
+        counters.breaches.count(Breach::Crowded.name());
+        if let Some(held) = log.pass("crowded") {
+            let (most, suppressed) = (config.limits.handshakes, held.lines());
+            warn!(%from, most, suppressed, "connection dropped: too many are in their handshake");
+        }
+    }
+
+    /// Each kind has lines of its own: noise does not hide that a node is misconfigured.
+    fn not_taken_in(&self, from: &Addr, error: &Introduction) {
+        let (reason, kind) = (error.word(), error.breach().map(Breach::name));
+        self.shared.counters.handshakes_failed.count(reason);
+        if let Some(kind) = kind {
+            self.shared.counters.breaches.count(kind);
+        }
+        if let Some(held) = self.shared.log.pass(kind.unwrap_or("handshake")) {
+            let (error, suppressed) = (with_source(error), held.lines());
+            warn!(%from, reason, kind, error, suppressed, "connection refused: no handshake");
+        }
+    }
+
     async fn take_in(self: &Arc<Self>, incoming: Incoming) -> Result<(), Introduction> {
         let limit = self.shared.config.times.handshake;
-        let late = || {
-            crate::TransportError::new(
-                crate::ErrorKind::TimedOut,
-                "shake hands with",
-                &incoming.peer,
-            )
-        };
+        let from = incoming.peer.clone();
+        let late = || late(&from);
         let heard = async {
             let mut connection = incoming.ready.await?;
             let theirs = expect_hello(&mut connection).await;
@@ -106,7 +117,7 @@ impl Peers {
         match peer.install(&theirs, rank) {
             Ok(installed) => {
                 let role = Role::Listener(Box::new(mine));
-                self.shared.tasks.spawn(peer.clone().serve(installed, connection, role));
+                peer.spawn(peer.clone().serve(installed, connection, role));
                 peer.send_waiting();
                 Ok(())
             }
@@ -115,9 +126,14 @@ impl Peers {
                 if refusal.breach().is_some() {
                     return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
                 }
-                debug!(peer = %theirs.node, %refusal, "one link is enough");
+                self.shared.counters.handshakes_failed.count(refusal.word());
+                debug!(peer = %theirs.node, reason = refusal.word(), %refusal, "one link is enough");
                 Ok(())
             }
         }
     }
+}
+
+fn late(from: &Addr) -> TransportError {
+    TransportError::new(ErrorKind::TimedOut, "shake hands with", from)
 }

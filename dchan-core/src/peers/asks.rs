@@ -172,7 +172,7 @@ impl Peer {
         }
         self.asks.lock().taken += 1;
         let peer = self.clone();
-        self.shared.tasks.spawn(async move {
+        self.spawn(async move {
             let answer = tokio::select! {
                 answer = answer => answer.ok().filter(|answer| answer.len() <= Requests::MAX),
                 () = peer.shared.stopping.cancelled() => None,

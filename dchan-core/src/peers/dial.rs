@@ -18,6 +18,8 @@ use crate::{
 /// A dial that came to nothing.
 struct Failed {
     kind: ErrorKind,
+    /// One word for metrics.
+    word: &'static str,
     reason: String,
     /// Who is there all the same.
     found: Option<Box<Hello>>,
@@ -38,7 +40,7 @@ impl Peer {
             return;
         }
         let peer = self.clone();
-        self.shared.tasks.spawn(async move {
+        self.spawn(async move {
             let stopping = peer.shared.stopping.clone();
             stopping.run_until_cancelled(peer.dial_until_up()).await;
             peer.state.lock().dialling = false;
@@ -52,23 +54,35 @@ impl Peer {
     async fn dial_until_up(self: &Arc<Self>) {
         let (first, most) = self.shared.config.times.redial;
         let mut backoff = Backoff::new(first, most, self.shared.random());
-        let mut warned = false;
         while !self.is_up() && self.is_wanted() {
             let Some(addr) = self.addr() else { return };
             match self.dial_once(&addr).await {
                 Ok(()) => return,
                 Err(failed) => {
-                    if !failed.transient && !std::mem::replace(&mut warned, true) {
-                        warn!(peer = %self.id, %addr, reason = failed.reason, "cannot link");
-                    } else {
-                        debug!(peer = %self.id, %addr, reason = failed.reason, "cannot link yet");
-                    }
+                    self.on_dial_failed(&addr, &failed);
                     self.asks.lock().on_unreachable(failed.kind, &failed.reason);
                 }
             }
             // One that comes from the other side in the meantime will do.
             let mut up = self.watch_up();
             let _came = timeout(backoff.next_wait(), up.wait_for(|up| *up != 0)).await;
+        }
+    }
+
+    /// Says so when it begins to fail and when the reason changes, not each time.
+    fn on_dial_failed(&self, addr: &Addr, failed: &Failed) {
+        let Failed { word: reason, reason: error, transient, .. } = failed;
+        self.counters.dials_failed.count(reason);
+        let before = self.state.lock().dial_failed.replace(reason);
+        if before == Some(*reason) {
+            debug!(peer = %self.id, %addr, reason, error, "cannot link yet");
+        } else if let Some(held) = self.may_log("dial") {
+            let suppressed = held.lines();
+            if *transient {
+                info!(peer = %self.id, %addr, reason, error, suppressed, "cannot link yet");
+            } else {
+                warn!(peer = %self.id, %addr, reason, error, suppressed, "cannot link");
+            }
         }
     }
 
@@ -89,14 +103,14 @@ impl Peer {
             .install(&hello, rank)
             .map_err(|refusal| Failed::new(ErrorKind::Refused, refusal.to_string()))?;
         self.send_waiting();
-        self.shared.tasks.spawn(self.clone().serve(installed, connection, Role::Dialler));
+        self.spawn(self.clone().serve(installed, connection, Role::Dialler));
         Ok(())
     }
 }
 
 impl Failed {
     fn new(kind: ErrorKind, reason: String) -> Self {
-        Self { kind, reason, found: None, transient: true }
+        Self { kind, word: kind.word(), reason, found: None, transient: true }
     }
 }
 
@@ -118,7 +132,7 @@ async fn shake(
             // Whoever is not there, or slow, has broken nothing.
             let nobody = [Breach::Late, Breach::Unfinished];
             if let Some(kind) = error.breach().filter(|kind| !nobody.contains(kind)) {
-                shared.breaches.count(kind);
+                shared.counters.breaches.count(kind.name());
             }
             Err(failed(error))
         }
@@ -135,11 +149,11 @@ pub(super) fn with_source(error: &Introduction) -> String {
 }
 
 fn failed(error: Introduction) -> Failed {
-    let reason = with_source(&error);
+    let (reason, word) = (with_source(&error), error.word());
     match error {
         Introduction::Transport(error) => {
             let transient = error.kind.is_transient();
-            Failed { kind: error.kind, reason, found: None, transient }
+            Failed { kind: error.kind, word, reason, found: None, transient }
         }
         Introduction::Protocol(_) => Failed::new(ErrorKind::Protocol, reason),
         Introduction::Refused(refusal, found) => {
@@ -150,7 +164,7 @@ fn failed(error: Introduction) -> Failed {
                 }
                 hello
             });
-            Failed { kind: ErrorKind::Refused, reason, found, transient }
+            Failed { kind: ErrorKind::Refused, word, reason, found, transient }
         }
     }
 }
@@ -168,7 +182,7 @@ pub(crate) async fn serve_calls(peers: Arc<Peers>, mut calls: mpsc::Receiver<Cal
                 peer.ask(ask);
             }
             Call::Identify(identify) => {
-                peers.shared.tasks.spawn(peers.clone().identify(identify));
+                peers.shared.spawn(peers.clone().identify(identify));
             }
         }
     }
@@ -209,9 +223,11 @@ impl Peers {
         match peer.install(&hello, rank) {
             Ok(installed) => {
                 peer.send_waiting();
-                self.shared.tasks.spawn(peer.serve(installed, connection, Role::Dialler));
+                peer.spawn(peer.clone().serve(installed, connection, Role::Dialler));
             }
-            Err(refusal) => info!(peer = %info.id, addr = %at, %refusal, "one link is enough"),
+            Err(refusal) => {
+                debug!(peer = %info.id, addr = %at, reason = refusal.word(), %refusal, "one link is enough");
+            }
         }
         Ok(info)
     }

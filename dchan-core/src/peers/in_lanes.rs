@@ -35,6 +35,12 @@ impl InLanes {
         self.entries.is_empty()
     }
 
+    /// How many are live, and how many are over.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let live = self.live.values().sum();
+        (live, self.entries.len() - live)
+    }
+
     pub(super) fn get(&self, id: LaneId) -> Option<&InEntry> {
         self.entries.get(&id)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tracing::debug;
+use tracing::warn;
 
 use super::{Peer, in_lanes::InEntry};
 use crate::{
@@ -48,21 +48,25 @@ impl Peer {
         epoch: Epoch,
         id: LaneId,
         payload: Bytes,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<u64, ProtocolError> {
         let frame = LaneFrame::decode(payload)?;
+        let messages = frame.messages();
         match frame {
-            LaneFrame::Attach(attach) => return self.on_attach(epoch, id, &attach),
+            LaneFrame::Attach(attach) => {
+                self.on_attach(epoch, id, &attach)?;
+                return Ok(0);
+            }
             LaneFrame::ClosedAck => {
                 self.incoming.lock().confirm(id);
-                return Ok(());
+                return Ok(0);
             }
             _ => {}
         }
         let (inbox, slot) = match self.incoming.lock().get(id) {
             Some(InEntry::Live(inbox, slot)) => (inbox.clone(), *slot),
             // It was closed while this was under way: its sender has it, too.
-            Some(InEntry::Over(_)) => return Ok(()),
-            None => return self.on_unknown(epoch, id, &frame),
+            Some(InEntry::Over(_)) => return Ok(messages),
+            None => return self.on_unknown(epoch, id, &frame).map(|()| messages),
         };
         if let LaneFrame::Want(_) | LaneFrame::Fin = frame {
             self.incoming.lock().answered(id);
@@ -77,7 +81,8 @@ impl Peer {
             }
             LaneFrame::Attach(_) | LaneFrame::ClosedAck => Ok(()),
         });
-        handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))
+        handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))?;
+        Ok(messages)
     }
 
     /// A frame of a lane that is not here. Of one that was given up, its sender says that it is over.
@@ -98,8 +103,10 @@ impl Peer {
         slot: SlotId,
         fault: &LaneFault,
     ) -> ProtocolError {
-        debug!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, "lane ended");
-        metrics::counter!("dchan_lane_faults_total").increment(1);
+        if let Some(held) = self.may_log("lane") {
+            let suppressed = held.lines();
+            warn!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, suppressed, "lane ended");
+        }
         self.incoming.lock().forget(id);
         inbox.with(|core| core.sender_lost(slot, false));
         ProtocolError::in_lane(id, fault)

@@ -8,8 +8,9 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Peer;
 use crate::{
     FrameBatch, LaneId, NodeId, ReceiverId,
+    budget::{Allowance, Borrower, Loan},
     lane::{Epoch, Homeless, Outbound},
-    link::ReadyLane,
+    link::{Polled, ReadyLane},
 };
 
 /// Whoever assigns messages to lanes.
@@ -45,6 +46,7 @@ pub(crate) struct Out {
     pub(crate) offered: u64,
     /// Its peer is silent: it is not chosen.
     suspended: bool,
+    allowance: Allowance,
     /// The connection that may poll it.
     epoch: Epoch,
     queued: bool,
@@ -57,17 +59,57 @@ impl fmt::Debug for OutLane {
 }
 
 impl Out {
-    /// How many messages may be assigned to the lane now.
+    /// How many new messages may be assigned to the lane now.
     pub(crate) fn credit(&self) -> u64 {
+        if self.allowance.has_room(self.lane.held()) { self.granted() } else { 0 }
+    }
+
+    /// The same for messages that this node holds anyway.
+    pub(crate) fn granted(&self) -> u64 {
         if self.suspended { 0 } else { self.lane.credit() }
+    }
+
+    /// Messages came in.
+    #[inline]
+    pub(crate) fn on_more(&mut self) {
+        self.allowance.on_more(self.lane.held());
+    }
+
+    /// Messages may have gone.
+    pub(crate) fn on_less(&mut self) {
+        self.allowance.on_less(self.lane.held());
+    }
+
+    /// Asks for what is missing, as a message waits: for room in this node if the receiver has some.
+    pub(crate) fn ask(&mut self) {
+        if !self.wait_for_room() {
+            self.lane.ask();
+        }
+    }
+
+    /// Waits for room in this node, if nothing else is missing. Whether that is so.
+    pub(crate) fn wait_for_room(&mut self) -> bool {
+        let lacks = self.lacks_room();
+        if lacks {
+            self.allowance.wait();
+        }
+        lacks
+    }
+
+    fn lacks_room(&self) -> bool {
+        !self.allowance.has_room(self.lane.held()) && self.granted() > 0
     }
 }
 
 impl OutLane {
     pub(super) fn new(lane: Outbound, peer: Arc<Peer>, owner: Weak<dyn LaneOwner>) -> Arc<Self> {
         let (id, receiver, node) = (lane.id, lane.receiver, peer.id);
-        let out = Out { lane, offered: 0, suspended: false, epoch: 0, queued: false };
-        Arc::new(Self { id, receiver, node, peer, owner, out: Mutex::new(out) })
+        Arc::new_cyclic(|me: &Weak<Self>| {
+            let allowance = Allowance::new(peer.shared.budget.clone(), me.clone());
+            let (offered, suspended, epoch, queued) = (0, false, 0, false);
+            let out = Out { lane, offered, suspended, allowance, epoch, queued };
+            Self { id, receiver, node, peer, owner, out: Mutex::new(out) }
+        })
     }
 
     pub(crate) fn owner(&self) -> Option<Arc<dyn LaneOwner>> {
@@ -78,7 +120,10 @@ impl OutLane {
     pub(crate) fn take_back(self: &Arc<Self>, take: TakeBack<'_>, ended: bool) {
         match self.owner() {
             Some(owner) => owner.take_back(self, take, ended),
-            None => drop(self.with(|out| take(&mut out.lane))),
+            None => self.with(|out| {
+                let _ownerless = take(&mut out.lane);
+                out.on_less();
+            }),
         }
     }
 
@@ -131,14 +176,27 @@ impl OutLane {
     }
 }
 
+impl Borrower for OutLane {
+    fn lend(self: Arc<Self>, loan: Loan) {
+        self.look(|out| {
+            let needed = out.lacks_room();
+            out.allowance.on_turn(loan, needed);
+        });
+        if let Some(owner) = self.owner() {
+            owner.recount(&self);
+        }
+    }
+}
+
 impl ReadyLane for OutLane {
-    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> bool {
+    fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> Polled {
         let mut out = self.out.lock();
         if out.epoch != epoch {
-            return false;
+            return Polled::default();
         }
+        let before = out.lane.handed();
         let more = out.lane.poll(epoch, batch, budget);
         out.queued = more;
-        more
+        Polled { more, messages: out.lane.handed() - before }
     }
 }

@@ -3,6 +3,7 @@
 mod connection;
 mod control;
 mod lanes;
+mod metrics;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,13 +15,15 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, info_span};
 
 use super::{OutLane, Shared, asks::Asks, in_lanes::InLanes};
 use crate::{
-    Addr, LaneId, LinkState, Namespace, NodeId, PeerInfo, ReceiverId, Version,
+    Addr, Held, LaneId, LinkState, LogLimit, Namespace, NodeId, PeerInfo, ReceiverId, Version,
     inbox::Inbox,
     lane::Epoch,
     link::{Outbox, Ranks},
+    metrics::PeerCounters,
     wire::{Control, Hello},
 };
 
@@ -39,6 +42,10 @@ pub(crate) struct Peer {
     pub(super) incoming: Mutex<InLanes>,
     pub(super) asks: Mutex<Asks>,
     watched: Mutex<Vec<Weak<Inbox>>>,
+    pub(super) counters: Arc<PeerCounters>,
+    /// For lines that this peer can provoke.
+    pub(crate) log: LogLimit,
+    span: Span,
 }
 
 /// What the lock of a peer holds.
@@ -56,6 +63,8 @@ pub(super) struct PeerState {
     given_up: HashMap<LaneId, (Namespace, ReceiverId)>,
     suspect: bool,
     pub(super) dialling: bool,
+    /// Why the last dial failed, since there was a connection.
+    pub(super) dial_failed: Option<&'static str>,
     heard: Heard,
 }
 
@@ -90,6 +99,7 @@ impl std::fmt::Debug for Peer {
 
 impl Peer {
     pub(super) fn new(id: NodeId, shared: Arc<Shared>) -> Arc<Self> {
+        let span = info_span!(parent: &shared.span, "peer", %id);
         Arc::new(Self {
             id,
             shared,
@@ -100,7 +110,26 @@ impl Peer {
             incoming: Mutex::default(),
             asks: Mutex::default(),
             watched: Mutex::default(),
+            counters: Arc::default(),
+            log: LogLimit::default(),
+            span,
         })
+    }
+
+    /// Runs a task that has to do with the peer.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.shared.tasks.spawn(task.instrument(self.span.clone()))
+    }
+
+    /// Whether a line of that kind may be written. Those who are not on the list share one limit, as
+    /// anybody can come under any number of ids.
+    pub(super) fn may_log(&self, kind: &'static str) -> Option<Held> {
+        let listed = self.shared.view.borrow().nodes.contains_key(&self.id);
+        let limit = if listed { &self.log } else { &self.shared.log };
+        limit.pass(kind)
     }
 
     pub(super) fn set_addr(&self, addr: &Addr) {

@@ -1,6 +1,5 @@
 use std::{
     collections::HashMap,
-    fmt::Display,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,17 +9,19 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{Instrument, Span, info_span};
 
 use super::Peer;
 use crate::{
     Addr, Config, Incarnation, LaneId, LinkState, Links, LogLimit, Me, NodeId, Question,
     ReceiverId, Transport, View,
-    breach::{Breach, Breaches},
+    budget::Budget,
     inbox::Inbox,
+    metrics::NodeCounters,
     wire::{Hello, VERSION},
 };
 
@@ -39,7 +40,12 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// For lines about strangers: whoever can reach the port can provoke them.
     pub(crate) log: LogLimit,
-    pub(crate) breaches: Breaches,
+    pub(crate) counters: NodeCounters,
+    pub(crate) span: Span,
+    /// A task that the node cannot do without, and that has ended all the same.
+    ended: Mutex<Option<&'static str>>,
+    /// What the lanes to all peers may hold.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -52,8 +58,10 @@ impl Shared {
         view: watch::Receiver<Arc<View>>,
         questions: mpsc::Sender<Question>,
     ) -> Self {
+        let span = info_span!("node", id = %me.id);
         Self {
             me,
+            budget: Budget::new(config.limits.retained),
             config,
             transport,
             view,
@@ -63,10 +71,39 @@ impl Shared {
             stopping: CancellationToken::new(),
             started: Instant::now(),
             log: LogLimit::default(),
-            breaches: Breaches::default(),
+            counters: NodeCounters::default(),
+            span,
+            ended: Mutex::new(None),
             inboxes: Mutex::new(HashMap::new()),
             next_lane: AtomicU64::new(LaneId::FIRST.0),
         }
+    }
+
+    /// Runs a task of the node.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn(task.instrument(self.span.clone()))
+    }
+
+    /// Runs a task that the node cannot do without: if it ends before the node stops, by itself or by
+    /// a panic, then the node is not live any more.
+    pub(crate) fn spawn_vital(
+        self: &Arc<Self>,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let vital = Vital { shared: self.clone(), name };
+        self.spawn(async move {
+            let _vital = vital;
+            task.await;
+        });
+    }
+
+    /// The first vital task that has ended.
+    pub(crate) fn ended_task(&self) -> Option<&'static str> {
+        *self.ended.lock()
     }
 
     /// A lane id that this process has not used.
@@ -106,15 +143,6 @@ impl Shared {
         self.started.elapsed().as_micros() as u64
     }
 
-    /// Somebody broke the protocol: it is counted, and told unless that was told often of late.
-    pub(crate) fn breach(&self, kind: Breach, peer: &dyn Display, error: &dyn Display) {
-        self.breaches.count(kind);
-        if let Some(held) = self.log.pass(kind.name()) {
-            let (kind, suppressed) = (kind.name(), held.lines());
-            warn!(%peer, kind, %error, suppressed, "the protocol was broken");
-        }
-    }
-
     /// Whether this process has ever opened a lane with that number.
     pub(crate) fn has_opened(&self, lane: LaneId) -> bool {
         lane.is_data() && lane.0 < self.next_lane.load(Ordering::Relaxed)
@@ -134,6 +162,20 @@ impl Shared {
             links.insert(peer, state);
             true
         });
+    }
+}
+
+/// Notes when a task ends.
+struct Vital {
+    shared: Arc<Shared>,
+    name: &'static str,
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.shared.stopping.is_cancelled() {
+            self.shared.ended.lock().get_or_insert(self.name);
+        }
     }
 }
 

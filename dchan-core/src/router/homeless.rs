@@ -1,9 +1,55 @@
 //! Messages that lost their lane and wait for another.
 
-use std::sync::atomic::Ordering;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{Route, Router, State};
-use crate::lane::{Homeless, Outcome};
+use crate::{
+    budget::{Budget, Loan},
+    lane::{Homeless, Outcome},
+};
+
+/// Messages that lost their lane, oldest first. What they keep is borrowed.
+pub(super) struct Queue {
+    messages: VecDeque<Homeless>,
+    held: u64,
+    loan: Loan,
+}
+
+impl Queue {
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self { messages: VecDeque::new(), held: 0, loan: Loan::new(budget) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn extend(&mut self, messages: Vec<Homeless>) {
+        self.held += messages.iter().map(Homeless::held).sum::<u64>();
+        self.loan.cover(self.held);
+        self.messages.extend(messages);
+    }
+
+    /// The loan for it stays until [`settle`](Self::settle).
+    fn pop_front(&mut self) -> Option<Homeless> {
+        let message = self.messages.pop_front()?;
+        self.held -= message.held();
+        Some(message)
+    }
+
+    fn push_front(&mut self, message: Homeless) {
+        self.held += message.held();
+        self.messages.push_front(message);
+    }
+
+    /// What was taken out is held elsewhere now, or not at all.
+    fn settle(&mut self) {
+        self.loan.shrink_to(self.held);
+    }
+}
 
 impl Router {
     /// Gives messages that lost their lane other ones, oldest first, before anything new is accepted.
@@ -25,7 +71,8 @@ impl Router {
                 }
             }
         }
-        let left = !state.homeless.is_empty();
+        state.homeless.settle();
+        let left = state.homeless.len() > 0;
         self.has_homeless.store(left, Ordering::Release);
         drop(state);
         // Only now, or senders would take what the next of these needs.
@@ -46,10 +93,11 @@ impl Router {
         for route in self.routes.load().iter() {
             let placed = match route {
                 Route::Remote(lane) => lane.with(|out| {
-                    if out.credit() == 0 {
+                    if out.granted() == 0 {
                         return None;
                     }
                     let adopted = out.lane.adopt(message.take()?, self.max_message);
+                    out.on_more();
                     self.withdraw(out);
                     Some(adopted)
                 }),
@@ -87,7 +135,8 @@ impl Router {
     /// Gives up messages that have no lane: the node stops.
     pub(crate) fn drop_homeless(&self) {
         let mut state = self.state.lock();
-        let homeless = std::mem::take(&mut state.homeless);
+        let homeless: Vec<_> = std::iter::from_fn(|| state.homeless.pop_front()).collect();
+        state.homeless.settle();
         state.retired.dropped.no_receiver += homeless.len() as u64;
         self.has_homeless.store(false, Ordering::Release);
         drop(state);

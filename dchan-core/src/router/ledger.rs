@@ -106,7 +106,7 @@ impl Router {
     }
 
     fn has_homeless(&self) -> bool {
-        !self.state.lock().homeless.is_empty()
+        self.state.lock().homeless.len() > 0
     }
 }
 

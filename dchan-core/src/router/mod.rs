@@ -11,12 +11,13 @@
 mod homeless;
 mod ledger;
 mod local;
+mod metrics;
 mod offer;
 mod routes;
 
 use std::{
     cell::Cell,
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -30,11 +31,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{
     Namespace, ReceiverId,
-    lane::{EncodeFault, Epoch, Homeless, Ledger, ReceiptCell, RecordWriter},
+    lane::{EncodeFault, Epoch, Ledger, ReceiptCell, RecordWriter},
     peers::{LaneOwner, Out, OutLane, Peers, TakeBack},
     wire::Flags,
 };
 
+use homeless::Queue;
 use local::Claim;
 pub(crate) use local::{LocalItem, LocalLane, Values};
 
@@ -64,14 +66,12 @@ pub(crate) enum Route {
     Local(Arc<LocalLane>),
 }
 
-#[derive(Default)]
 struct State {
     /// All ways, those that take no more messages included.
     lanes: HashMap<ReceiverId, Route>,
     /// Ways to receivers that are off the list, until the last message on them is settled.
     draining: Vec<Route>,
-    /// Messages that lost their lane, oldest first.
-    homeless: VecDeque<Homeless>,
+    homeless: Queue,
     /// The account of lanes that are over.
     retired: Ledger,
     handles: usize,
@@ -96,6 +96,9 @@ impl Router {
     pub(crate) fn new(namespace: Namespace, peers: Arc<Peers>) -> Arc<Self> {
         let start = peers.shared.random().usize(..);
         let max_message = peers.shared.config.limits.message;
+        let homeless = Queue::new(peers.shared.budget.clone());
+        let (lanes, draining, retired) = Default::default();
+        let state = State { lanes, draining, homeless, retired, handles: 0 };
         Arc::new_cyclic(|me| Self {
             namespace,
             peers,
@@ -105,7 +108,7 @@ impl Router {
             routes: ArcSwap::default(),
             next: AtomicUsize::new(start),
             waiting: AtomicUsize::new(0),
-            state: Mutex::default(),
+            state: Mutex::new(state),
             has_homeless: AtomicBool::new(false),
             settled: Notify::new(),
             receivers: watch::Sender::new(0),
@@ -174,9 +177,7 @@ impl Router {
     fn ask_for_credit(&self) {
         for route in self.routes.load().iter() {
             match route {
-                Route::Remote(lane) => {
-                    lane.with(|out| out.lane.ask());
-                }
+                Route::Remote(lane) => lane.with(Out::ask),
                 Route::Local(lane) => lane.ask(),
             }
         }
@@ -309,7 +310,9 @@ impl Router {
         flags: Flags,
         receipt: Option<Arc<ReceiptCell>>,
     ) -> Result<(), EncodeFault> {
-        out.lane.accept(flags, receipt, self.max_message, |writer| encode(value, writer))
+        out.lane.accept(flags, receipt, self.max_message, |writer| encode(value, writer))?;
+        out.on_more();
+        Ok(())
     }
 }
 
@@ -385,19 +388,21 @@ impl LaneOwner for Router {
             self.offer(out);
             if out.credit() == 0 && self.is_waited_for() {
                 // It may just have given its credit back, or come to stand without any.
-                out.lane.ask();
+                out.ask();
             }
         });
     }
 
     fn take_back(&self, lane: &Arc<OutLane>, take: TakeBack<'_>, ended: bool) {
         let mut state = self.state.lock();
-        let (messages, ledger) = lane.with(|out| {
+        let ledger = lane.with(|out| {
             let messages = take(&mut out.lane);
+            // They are held all the time, and never free for others to take their room.
+            self.take_in_homeless(&mut state, messages);
+            out.on_less();
             self.offer(out);
-            (messages, out.lane.ledger())
+            out.lane.ledger()
         });
-        self.take_in_homeless(&mut state, messages);
         let it = |route: &Route| matches!(route, Route::Remote(known) if Arc::ptr_eq(known, lane));
         if ended && self.forget(&mut state, lane.receiver, it) {
             state.retired += ledger;

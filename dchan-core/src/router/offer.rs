@@ -35,6 +35,10 @@ impl Router {
         let credit = out.credit();
         let offered = std::mem::replace(&mut out.offered, credit);
         self.change_offer(offered, credit);
+        if credit == 0 && self.waiting.load(Ordering::SeqCst) > 0 {
+            // Whoever begins to wait after this looks at the lanes itself.
+            out.wait_for_room();
+        }
     }
 
     pub(super) fn change_offer(&self, before: u64, now: u64) {

@@ -16,7 +16,7 @@ impl Router {
             if !state.lanes.contains_key(receiver)
                 && let Some(route) = self.open(view, *receiver, *node)
             {
-                debug!(namespace = %self.namespace, %receiver, %node, "lane opened");
+                debug!(namespace = %self.namespace, %receiver, peer = %node, "lane opened");
                 opened.push(route.clone());
                 state.lanes.insert(*receiver, route);
             }
@@ -43,7 +43,7 @@ impl Router {
             && !state.lanes.contains_key(&receiver)
             && let Some(route) = self.open(&view, receiver, node)
         {
-            debug!(namespace = %self.namespace, %receiver, %node, "lane opened anew");
+            debug!(namespace = %self.namespace, %receiver, peer = %node, "lane opened anew");
             state.lanes.insert(receiver, route.clone());
             self.publish(&state);
             self.offer_anew(&route);

@@ -29,6 +29,20 @@ impl ErrorKind {
     pub fn is_transient(self) -> bool {
         !matches!(self, Self::Address | Self::Refused)
     }
+
+    /// One word for metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::InUse => "in_use",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Broken => "broken",
+            Self::Refused => "refused",
+            Self::Protocol => "protocol",
+            Self::Exhausted => "exhausted",
+        }
+    }
 }
 
 impl std::fmt::Display for ErrorKind {

@@ -105,6 +105,22 @@ impl Refusal {
         }
     }
 
+    /// One word for metrics.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Version { .. } => "version",
+            Self::ClusterName { .. } => "cluster_name",
+            Self::Cluster { .. } => "cluster",
+            Self::Transport { .. } => "transport",
+            Self::Oneself => "oneself",
+            Self::Established { .. } => "established",
+            Self::Outdated { .. } => "outdated",
+            Self::Busy => "busy",
+            Self::Stopping => "stopping",
+            Self::Duplicate { .. } => "duplicate",
+        }
+    }
+
     /// Whether dialling again may help without anybody changing a configuration.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(

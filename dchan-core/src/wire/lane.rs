@@ -135,6 +135,14 @@ fn u32_at(from: &[u8], at: usize) -> Option<u32> {
 }
 
 impl LaneFrame {
+    /// How many messages end in it.
+    pub(crate) fn messages(&self) -> u64 {
+        match self {
+            Self::Data(header, _) | Self::Chunk(header, _) => header.count.into(),
+            Self::Attach(_) | Self::Want(_) | Self::Fin | Self::ClosedAck => 0,
+        }
+    }
+
     /// The bytes of a frame that carries no messages; `None` for one that does: those are stamped in
     /// place.
     pub(crate) fn encode_plain(&self) -> Option<Bytes> {

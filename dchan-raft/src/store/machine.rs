@@ -17,7 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Files, Store, damaged, encode_io};
 use crate::{
-    telemetry,
+    telemetry::Telemetry,
     types::{Command, LogId, Origin, Snapshot, SnapshotMeta, StoredMembership, Types, decode},
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Machine {
     membership: StoredMembership,
     files: Files,
     published: Arc<watch::Sender<Arc<View>>>,
+    telemetry: Arc<Telemetry>,
     /// Kept so that it can be told when Raft has let go of everything.
     _token: Option<TaskTrackerToken>,
 }
@@ -53,6 +54,7 @@ impl Machine {
         store: &Store,
         cluster: ClusterId,
         published: Arc<watch::Sender<Arc<View>>>,
+        telemetry: Arc<Telemetry>,
         token: Option<TaskTrackerToken>,
     ) -> Self {
         Self {
@@ -61,6 +63,7 @@ impl Machine {
             membership: StoredMembership::default(),
             files: store.files(),
             published,
+            telemetry,
             _token: token,
         }
     }
@@ -81,12 +84,12 @@ impl Machine {
 }
 
 impl List {
-    fn apply(&mut self, command: &Command) {
+    fn apply(&mut self, command: &Command, telemetry: &Telemetry) {
         let changes = match command.changes() {
             Ok(changes) => changes,
             Err(error) => {
                 // The leader checks commands before it logs them. Every node skips it alike.
-                telemetry::malformed("logged changes", &error);
+                telemetry.malformed("changes", &error);
                 return;
             }
         };
@@ -139,7 +142,7 @@ impl RaftStateMachine<Types> for Machine {
             self.last = Some(entry.log_id);
             match &entry.payload {
                 EntryPayload::Blank => {}
-                EntryPayload::Normal(command) => self.list.apply(command),
+                EntryPayload::Normal(command) => self.list.apply(command, &self.telemetry),
                 EntryPayload::Membership(membership) => {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
                 }

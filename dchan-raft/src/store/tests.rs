@@ -22,7 +22,7 @@ impl StoreBuilder<Types, Store, Machine> for Fresh {
         let dir = Arc::new(DataDir::temporary().expect("a directory"));
         let store = Store::open(dir, self.0).expect("a store");
         let published = Arc::new(watch::Sender::new(Arc::new(View::default())));
-        let machine = Machine::new(&store, ClusterId(1), published, None);
+        let machine = Machine::new(&store, ClusterId(1), published, Arc::default(), None);
         Ok(((), store, machine))
     }
 }

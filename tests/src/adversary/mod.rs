@@ -5,7 +5,7 @@ pub mod wire;
 use std::{sync::Arc, time::Duration};
 
 use dchan_core::{
-    Addr, Connection, Frame, FrameBatch, FrameSink, FrameStream, LaneId, Node, Received, Receiver,
+    Addr, Connection, Frame, FrameBatch, FrameSink, FrameStream, LaneId, Received, Receiver,
     Transport,
 };
 use parking_lot::Mutex;
@@ -96,7 +96,7 @@ impl Adversary {
             Some(Control::Welcome(theirs)) => {
                 let sink = Arc::new(tokio::sync::Mutex::new(sink));
                 let beating = tokio::spawn(beat(sink.clone()));
-                return Ok(Self { sink, heard, tasks: [listening, beating], theirs });
+                Ok(Self { sink, heard, tasks: [listening, beating], theirs })
             }
             Some(Control::Refuse(refusal, theirs)) => {
                 listening.abort();
@@ -219,11 +219,6 @@ pub fn attach_to<T: Send + 'static>(receiver: &Receiver<T>) -> Attach {
         taken: 0,
         wanting: true,
     }
-}
-
-/// How often that was seen at a node.
-pub fn seen(node: &Node, kind: dchan_core::Breach) -> u64 {
-    node.breaches().get(&kind).copied().unwrap_or(0)
 }
 
 /// Whether all of it went.

@@ -153,7 +153,7 @@ async fn those_who_never_speak_keep_nobody_out(cluster: Arc<Cluster>) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert!(started.elapsed() < Duration::from_secs(4), "after {:?}", started.elapsed());
-    assert!(pair.seen(Breach::Late) > 0, "{:?}", pair.b.breaches());
+    assert!(pair.seen(Breach::Late) > 0, "{:?}", pair.breaches());
     drop((adversary, silent));
     pair.finish().await;
 }

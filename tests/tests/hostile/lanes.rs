@@ -121,7 +121,7 @@ async fn what_breaks_a_lane_ends_the_link_and_nothing_else(cluster: Arc<Cluster>
         until(&format!("{what} is {kind}"), || pair.seen(kind) == before + 1).await;
         adversary.cut().await;
     }
-    assert_eq!(pair.b.breaches().values().sum::<u64>(), count as u64, "{:?}", pair.b.breaches());
+    assert_eq!(pair.breaches().values().sum::<u64>(), count as u64, "{:?}", pair.breaches());
     drop(receiver);
     pair.finish().await;
 }
@@ -267,7 +267,7 @@ async fn connections_that_are_history(cluster: Arc<Cluster>) {
     assert_eq!(next, (1, 1));
     second.frames([data(1, 1, &[vec![2]])]).await;
     assert_eq!(receiver.recv().await, Ok(Some(2)));
-    assert!(pair.b.breaches().is_empty(), "{:?}", pair.b.breaches());
+    assert!(pair.breaches().is_empty(), "{:?}", pair.breaches());
     drop((first, second, receiver));
     pair.finish().await;
 }
@@ -316,7 +316,7 @@ async fn a_large_message_that_never_ends(cluster: Arc<Cluster>) {
     for number in 0..200 {
         send_one(&sender, &mut receiver, number).await;
     }
-    assert!(pair.b.breaches().is_empty(), "{:?}", pair.b.breaches());
+    assert!(pair.breaches().is_empty(), "{:?}", pair.breaches());
     assert!(!adversary.has_ended());
     drop((adversary, sender, receiver));
     pair.finish().await;

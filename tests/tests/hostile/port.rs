@@ -56,7 +56,7 @@ async fn hung_up(mut socket: TcpStream) -> Vec<u8> {
 
 /// What was refused at the door, of whatever kind.
 fn refused(pair: &Pair) -> u64 {
-    pair.b.breaches().values().sum()
+    pair.breaches().values().sum()
 }
 
 /// What a decent node sends first, byte for byte.

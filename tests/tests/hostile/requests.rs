@@ -53,7 +53,7 @@ async fn questions_without_end(cluster: Arc<Cluster>) {
     // Nobody here answers: each is told so.
     until("all are answered", || adversary.frames_of(REQUESTS).len() as u64 >= count).await;
     assert!(adversary.frames_of(REQUESTS).iter().all(|frame| frame[8] == BUSY));
-    assert!(pair.b.breaches().is_empty(), "{:?}", pair.b.breaches());
+    assert!(pair.breaches().is_empty(), "{:?}", pair.breaches());
     drop(adversary);
     pair.finish().await;
 }

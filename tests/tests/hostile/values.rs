@@ -44,7 +44,7 @@ async fn messages_of_any_depth(cluster: Arc<Cluster>) {
         adversary.frame(LANE, chunk).await;
     }
     let third = tokio::time::timeout(Duration::from_secs(20), receiver.recv()).await;
-    assert!(matches!(third, Ok(Err(RecvError::Undecodable { .. }))), "{:?}", pair.b.breaches());
+    assert!(matches!(third, Ok(Err(RecvError::Undecodable { .. }))), "{:?}", pair.breaches());
     // Nor can a sender send such a message.
     let sender = pair.a.sender::<Chain>("bait").await.unwrap();
     let chain = |len| {

@@ -78,7 +78,7 @@ impl Core {
         let present = self.present.as_ref()?;
         let lane = self.lanes.get(&present.slot)?;
         let local = matches!(lane.source, Source::Local { .. });
-        (local && present.accounted.messages < present.count).then_some(present.slot)
+        (local && present.accounted.messages < present.all.messages).then_some(present.slot)
     }
 
     /// How many messages of the present batch were counted as taken when everything was handed back.

@@ -70,8 +70,8 @@ impl Core {
         // What is here of a receiver that was stopped waits to be given back.
         let stopped = self.state == State::Stopped;
         if !stopped && let Some(batch) = self.queue.pop_front() {
-            let (slot, count) = (batch.slot, batch.count);
-            self.present = Some(Present { slot, accounted: Amount::default(), count });
+            let (slot, all) = (batch.slot, Amount::new(batch.count, batch.bytes));
+            self.present = Some(Present { slot, accounted: Amount::default(), all });
             return Next::Batch(batch);
         }
         self.tell_all();
@@ -97,7 +97,7 @@ impl Core {
     /// The same for the batch that the receiver is in the midst of.
     pub(crate) fn upstream_of_present(&self) -> Option<Arc<dyn Upstream>> {
         let present = self.present.as_ref()?;
-        let midst = present.accounted.messages < present.count;
+        let midst = present.accounted.messages < present.all.messages;
         midst.then(|| self.upstream(present.slot)).flatten()
     }
 }

@@ -41,6 +41,9 @@ impl World {
         if ledger.unknown > 0 && !broken {
             return Err(format!("unknown although no process died: {ledger}"));
         }
+        if !sender.lanes.values().all(|lane| lane.out.holds_what_it_says()) {
+            return Err(format!("a lane of sender {s} miscounts what it holds"));
+        }
         for (id, cell) in &sender.receipts {
             use super::super::Outcome::*;
             let really = match cell.outcome() {

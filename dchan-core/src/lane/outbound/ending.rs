@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Limits, Outbound, Phase};
 use crate::{
     lane::{Amount, LaneFault, Outcome, ReceiptCell, RecordWriter, block::Stamped},
-    wire::{DataHeader, Flags},
+    wire::{DataHeader, Flags, RECORD_HEADER},
 };
 
 /// A message that lost its lane and waits for another.
@@ -46,6 +46,18 @@ pub(crate) trait AnyQueue: Any + Send {
     fn skip(&mut self) -> Option<Arc<ReceiptCell>>;
 }
 
+impl Homeless {
+    /// The bytes that it keeps. A value counts for none: how much there is behind it is not known.
+    pub(crate) fn held(&self) -> u64 {
+        match &self.body {
+            HomelessBody::Encoded(pieces) => {
+                RECORD_HEADER as u64 + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>()
+            }
+            HomelessBody::Value(_) => 0,
+        }
+    }
+}
+
 impl fmt::Debug for Homeless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Homeless").field("flags", &self.flags).finish_non_exhaustive()
@@ -68,10 +80,9 @@ impl Outbound {
         while self.pending.front().is_some_and(|block| block.part.is_some_and(|p| !p.first)) {
             kept.extend(self.pending.pop_front());
         }
-        let left: Amount = kept
-            .iter()
-            .fold(self.handed, |sum, block| sum + Amount::new(u64::from(block.count), block.bytes));
+        let left: Amount = kept.iter().fold(self.handed, |sum, block| sum + block.amount());
         self.drain_pending(left.messages, &mut homeless);
+        self.held = self.held.saturating_sub(self.accepted.saturating_sub(left));
         self.accepted = left;
         kept.into_iter().rev().for_each(|block| self.pending.push_front(block));
         self.rehome(homeless, |_| Flags::REROUTED)
@@ -116,6 +127,7 @@ impl Outbound {
     fn end(&mut self) {
         self.phase = Phase::Ended;
         self.limits = Limits::default();
+        self.held = Amount::default();
         self.handed = self.accepted;
         self.settled = self.accepted.messages;
     }

@@ -134,7 +134,7 @@ impl Outbound {
         };
         let stamped = block.stamp(&header);
         self.next_frame += 1;
-        self.handed += Amount::new(u64::from(stamped.count), stamped.bytes);
+        self.handed += stamped.amount();
         if stamped.part.is_some_and(|part| part.last) {
             (self.intent.large_granted, self.intent.large_asked) = (false, false);
         }

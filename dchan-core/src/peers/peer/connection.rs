@@ -1,6 +1,6 @@
 //! Connections come and go.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::{Heard, Installed, Peer, Role};
 use crate::{
-    Breach, Connection, ErrorKind, Frame,
+    Connection, Frame,
     lane::Epoch,
     link::{Cut, Outbox, Rank, Ranks, Session, Side, welcome},
     wire::{Attach, Control, Hello, LaneFrame, Refusal},
@@ -48,13 +48,13 @@ impl Peer {
         let epoch = state.epoch;
         let outbox = Arc::new(Outbox::new(epoch, self.shared.config.limits.link));
         let cancel = CancellationToken::new();
-        if let Some(old) = state.standing.replace(cancel.clone()) {
-            old.cancel();
-        }
+        let old = state.standing.replace(cancel.clone());
+        let replaced = old.is_some();
+        old.inspect(CancellationToken::cancel);
         state.addr = Some(hello.addr.clone());
         state.hello = Some(hello.clone());
         state.heard = Heard::default();
-        state.suspect = false;
+        (state.suspect, state.dial_failed) = (false, None);
         self.outbox.store(Some(outbox.clone()));
         drop(state);
         self.asks.lock().on_down();
@@ -62,9 +62,14 @@ impl Peer {
         self.revive(reborn, epoch, &outbox);
         self.up.send_replace(epoch);
         self.publish();
-        metrics::counter!("dchan_link_established_total", "peer" => self.id.to_string())
-            .increment(1);
-        debug!(peer = %self.id, addr = %hello.addr, epoch, "link established");
+        let by = if rank.dialler == self.id { "accepted" } else { "dialled" };
+        self.counters.links.count(by);
+        if replaced {
+            debug!(peer = %self.id, addr = %hello.addr, by, epoch, "another connection");
+        } else if let Some(held) = self.may_log("link") {
+            let suppressed = held.lines();
+            info!(peer = %self.id, addr = %hello.addr, by, reborn, suppressed, "peer up");
+        }
         Ok(Installed { epoch, outbox, cancel })
     }
 
@@ -87,7 +92,6 @@ impl Peer {
             }
         }
         if reborn {
-            info!(peer = %self.id, "the peer has started anew");
             self.bury_incoming();
             return;
         }
@@ -130,11 +134,12 @@ impl Peer {
             times: self.shared.config.times,
             tell_after: self.shared.config.limits.link / 4,
             heard: Arc::default(),
+            counters: self.counters.clone(),
         };
         let Connection { sink, stream, .. } = connection;
         let silence = self.shared.config.times.silence;
         let writing = session.clone().write(sink, side);
-        let mut writer = self.shared.tasks.spawn({
+        let mut writer = self.spawn({
             let cancel = cancel.clone();
             async move { cancel.run_until_cancelled(writing).await.unwrap_or(Cut::Superseded) }
         });
@@ -159,8 +164,11 @@ impl Peer {
 
     /// The connection is gone: everything waits for the next one.
     pub(super) fn on_cut(self: &Arc<Self>, epoch: Epoch, cut: &Cut) {
-        metrics::counter!("dchan_link_cut_total", "peer" => self.id.to_string(), "reason" => cut.reason())
-            .increment(1);
+        self.counters.cuts.count(cut.reason());
+        if let Some(kind) = cut.breach() {
+            self.counters.protocol_errors.count(kind.name());
+            self.shared.counters.breaches.count(kind.name());
+        }
         let passage = self.passage.lock();
         let lanes = {
             let mut state = self.state.lock();
@@ -173,17 +181,7 @@ impl Peer {
         };
         self.up.send_replace(0);
         self.outbox.store(None);
-        match cut {
-            Cut::Protocol(error) => self.shared.breach(error.kind, &self.id, error),
-            Cut::Transport(error) if error.kind == ErrorKind::Protocol => {
-                self.shared.breach(Breach::Malformed, &self.id, error);
-            }
-            Cut::Overflow => self.shared.breach(Breach::Unread, &self.id, cut),
-            Cut::Closed | Cut::Superseded | Cut::Ended => {
-                debug!(peer = %self.id, reason = %cut, "link cut")
-            }
-            _ => info!(peer = %self.id, reason = %cut, "link cut"),
-        }
+        self.log_cut(cut);
         for lane in lanes {
             lane.on_down();
             if let Some(owner) = lane.owner() {
@@ -196,7 +194,27 @@ impl Peer {
         drop(passage);
         if !self.shared.stopping.is_cancelled() {
             self.dial_if_wanted();
-            self.shared.tasks.spawn(self.clone().give_up_later(epoch));
+            self.spawn(self.clone().give_up_later(epoch));
+        }
+    }
+
+    fn log_cut(&self, cut: &Cut) {
+        let reason = cut.reason();
+        match (cut, cut.breach()) {
+            (error, Some(kind)) => {
+                if let Some(held) = self.may_log("protocol") {
+                    let suppressed = held.lines();
+                    warn!(peer = %self.id, reason, %kind, %error, suppressed, "peer down");
+                }
+            }
+            // In good order.
+            (Cut::Closed, _) => debug!(peer = %self.id, reason, "peer down"),
+            (error, None) => {
+                if let Some(held) = self.may_log("link") {
+                    let suppressed = held.lines();
+                    info!(peer = %self.id, reason, %error, suppressed, "peer down");
+                }
+            }
         }
     }
 
@@ -211,7 +229,14 @@ impl Peer {
         if came_back || self.state.lock().epoch != epoch {
             return;
         }
-        warn!(peer = %self.id, "the peer was out of reach for too long: its lanes are given up");
+        let lanes = self.state.lock().outs.len() + self.incoming.lock().count().0;
+        if lanes > 0 {
+            self.counters.given_up.fetch_add(1, Ordering::Relaxed);
+            if let Some(held) = self.may_log("given up") {
+                let (after, suppressed) = (self.shared.config.times.lane, held.lines());
+                warn!(peer = %self.id, lanes, ?after, suppressed, "peer given up: what was handed to it is unknown");
+            }
+        }
         self.give_up();
     }
 

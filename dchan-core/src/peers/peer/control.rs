@@ -86,7 +86,7 @@ impl Peer {
             let micros = now.saturating_sub(sent).saturating_sub(held);
             let round_trip = Duration::from_micros(micros);
             state.heard.round_trip = Some(round_trip);
-            metrics::histogram!("dchan_link_round_trip_seconds").record(round_trip);
+            self.counters.round_trips.lock().record(round_trip);
         }
         drop(state);
         self.publish();
@@ -94,16 +94,16 @@ impl Peer {
 }
 
 impl Endpoint for Arc<Peer> {
-    fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<(), ProtocolError> {
+    fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<u64, ProtocolError> {
         match frame.lane {
             LaneId::CONTROL => {
                 let mut payload = frame.payload;
                 while let Some(control) = Control::decode_next(&mut payload)? {
                     self.on_control(epoch, control)?;
                 }
-                Ok(())
+                Ok(0)
             }
-            LaneId::REQUESTS => self.on_request_frame(frame.payload),
+            LaneId::REQUESTS => self.on_request_frame(frame.payload).map(|()| 0),
             lane if lane.is_data() => self.on_lane_frame(epoch, lane, frame.payload),
             lane => {
                 let what = format!("a frame of lane {lane}, which is not in use");
@@ -117,6 +117,7 @@ impl Endpoint for Arc<Peer> {
         let mut state = self.state.lock();
         if state.epoch == epoch && state.suspect != suspect {
             state.suspect = suspect;
+            debug!(peer = %self.id, suspect, "whether the peer is heard from");
             let lanes: Vec<_> = state.outs.values().cloned().collect();
             drop(state);
             for lane in lanes {

@@ -44,7 +44,11 @@ impl Peer {
         change: impl FnOnce(&mut Outbound) -> Result<(), crate::lane::LaneFault>,
     ) -> Result<(), ProtocolError> {
         let Some(lane) = self.out(id) else { return Ok(()) };
-        let changed = lane.with(|out| change(&mut out.lane));
+        let changed = lane.with(|out| {
+            let changed = change(&mut out.lane);
+            out.on_less();
+            changed
+        });
         if let Some(owner) = lane.owner() {
             owner.recount(&lane);
             owner.settled();

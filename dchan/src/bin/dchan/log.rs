@@ -8,7 +8,7 @@ pub(crate) const TARGET: &str = "dchan::cli";
 /// Logs to stderr.
 pub(crate) fn init(verbose: u8) {
     let default = match verbose {
-        0 => "error,dchan=warn,dchan::cli=info",
+        0 => "error,dchan=warn,dchan::cli=info,dchan::health=info",
         1 => "warn,dchan=info",
         2 => "info,dchan=debug",
         _ => "debug,dchan=trace",

@@ -1,0 +1,68 @@
+//! Clusters whose list is kept by Raft.
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::{sync::Arc, time::Duration};
+
+use dchan_conformance::cluster::{Cluster, Kind, Spot, until};
+use dchan_core::{Membership, Node, ShutdownError, StartError};
+use dchan_raft::{DataDir, RaftConfig, RaftMembership, Writes};
+use futures::future::join_all;
+
+/// Starts a node on a data directory.
+pub(crate) async fn start(
+    cluster: &Cluster,
+    spot: &Spot,
+    founders: &[Spot],
+    dir: DataDir,
+    set: impl FnOnce(&mut RaftConfig),
+) -> Result<Node, StartError> {
+    let id = (dir.node_id(), dir.incarnation());
+    let mut config = RaftConfig::new("dchan", founders.iter().map(|spot| spot.addr().clone()));
+    config.seed = cluster.seed.wrapping_add(spot.index as u64);
+    if cluster.kind == Kind::Memory {
+        config.writes = Writes::Inline;
+    }
+    set(&mut config);
+    let membership: Arc<dyn Membership> = Arc::new(RaftMembership::new(dir, config).unwrap());
+    cluster.start(spot, id, membership, |_| {}).await
+}
+
+/// Nodes that are missed soon.
+pub(crate) fn quick(config: &mut RaftConfig) {
+    config.times.lease = Duration::from_millis(300);
+    config.times.removal_after = Duration::from_millis(1500);
+}
+
+/// Starts the founders at their places.
+pub(crate) async fn start_all(cluster: &Cluster, spots: &[Spot]) -> Vec<Node> {
+    let start = |spot| start(cluster, spot, spots, DataDir::temporary().unwrap(), quick);
+    let started = join_all(spots.iter().map(start)).await;
+    started.into_iter().map(|node| node.expect("the node starts")).collect()
+}
+
+/// Starts three founders.
+pub(crate) async fn three(cluster: &Cluster) -> Vec<Node> {
+    start_all(cluster, &[cluster.spot(), cluster.spot(), cluster.spot()]).await
+}
+
+/// Stops all nodes. The last voter has nobody who could take it off the list.
+pub(crate) async fn stop_all(nodes: Vec<Node>) {
+    for node in nodes {
+        let last = node.clone();
+        let stopped = node.shutdown_within(Duration::from_secs(2)).await;
+        assert!(matches!(stopped, Ok(()) | Err(ShutdownError::Membership(_))), "{stopped:?}");
+        assert_eq!(last.tasks(), 0);
+    }
+}
+
+/// The place of the node that leads, as all say.
+pub(crate) async fn leader(nodes: &[Node]) -> usize {
+    let found = || {
+        let of = |node: &Node| node.view().borrow().leader;
+        let first = of(&nodes[0])?;
+        nodes.iter().all(|node| of(node) == Some(first)).then_some(())?;
+        nodes.iter().position(|node| node.id() == first)
+    };
+    until("there is a leader", || found().is_some()).await;
+    found().unwrap_or_default()
+}
