@@ -44,6 +44,8 @@ breaches! {
     Cluster => "cluster",
     /// Another transport.
     Transport => "transport",
+    /// A certificate that is not for the host that its node advertises.
+    Name => "name",
     /// This very node: an address on its list of others leads back to it.
     Oneself => "oneself",
     /// An older life of a node than the one that is linked.

@@ -1,6 +1,7 @@
 use std::task::{Context, Poll};
 
 use dchan_core::{Addr, Connection, ErrorKind, TransportError};
+use dchan_tls::Tls;
 use futures::future::BoxFuture;
 use http::Uri;
 use hyper::{
@@ -9,21 +10,31 @@ use hyper::{
     rt::Executor as _,
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::oneshot};
 use tonic::body::Body;
 
 use crate::{
-    codec::Frames, error, halves::connection, proto::transport_client::TransportClient,
-    queue::Queue, tasks::Tasks, transport,
+    codec::Frames,
+    error,
+    halves::connection,
+    proto::transport_client::TransportClient,
+    queue::Queue,
+    secure::{self, Secured},
+    tasks::Tasks,
+    transport,
 };
 
 /// Connects to a listener. Dropping the future drops the tasks, and the socket with them.
-pub(crate) async fn dial(to: &Addr) -> Result<Connection, TransportError> {
+pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, TransportError> {
     let origin = Uri::try_from(format!("http://{to}"))
         .map_err(|error| TransportError::new(ErrorKind::Address, "dial", to).because(error))?;
     let socket = TcpStream::connect(to.as_str()).await;
     let socket = socket.and_then(|socket| socket.set_nodelay(true).map(|()| socket));
     let socket = socket.map_err(|error| TransportError::io("dial", to, error))?;
+    let Secured { socket, identity, clue } = match tls {
+        Some(tls) => secure::client(socket, to, tls).await?,
+        None => secure::plain(socket),
+    };
 
     let tasks = Tasks::default();
     let (requests, http) = Builder::new(tasks.executor())
@@ -33,20 +44,29 @@ pub(crate) async fn dial(to: &Addr) -> Result<Connection, TransportError> {
         .max_send_buf_size(transport::SEND_BUFFER)
         .handshake(TokioIo::new(socket))
         .await
-        .map_err(|error| error::hyper("dial", to, error))?;
-    let served = to.clone();
+        .map_err(|error| clue.explain(error::hyper("dial", to, error)))?;
+    let (ended, end) = oneshot::channel();
     tasks.executor().execute(async move {
-        if let Err(error) = http.await {
-            tracing::debug!(peer = %served, %error, "the connection ended");
-        }
+        // Nobody asks for it once the connection stands: its stream sees the end too.
+        let _ = ended.send(http.await);
     });
 
     let (queue, outgoing) = Queue::new();
     let mut client = TransportClient::with_origin(Channel(requests), origin)
         .max_decoding_message_size(Frames::MAX_BYTES);
-    let answer = client.link(outgoing).await;
-    let answer = answer.map_err(|status| error::status("dial", to, status))?;
-    Ok(connection(queue, answer.into_inner(), tasks, to.clone()))
+    let answer = match client.link(outgoing).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => {
+            // The call hears only that the connection is gone, the connection hears why.
+            drop(client);
+            let error = match end.await {
+                Ok(Err(error)) => error::hyper("dial", to, error),
+                _ => error::status("dial", to, status),
+            };
+            return Err(clue.explain(error));
+        }
+    };
+    Ok(connection(queue, answer, tasks, to.clone(), identity))
 }
 
 /// A connection of hyper's as tonic wants it.

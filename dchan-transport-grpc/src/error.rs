@@ -1,6 +1,7 @@
 use std::{error::Error as _, io};
 
 use dchan_core::{Addr, ErrorKind, TransportError};
+use dchan_tls::explain;
 use tonic::{Code, Status};
 
 /// What a call's status says about its connection.
@@ -29,6 +30,28 @@ pub(crate) fn hyper(operation: &'static str, peer: &Addr, error: hyper::Error) -
         below = cause.source();
     }
     TransportError::new(ErrorKind::Broken, operation, peer).because(error)
+}
+
+/// What an error of TLS says about its connection.
+pub(crate) fn tls(operation: &'static str, peer: &Addr, error: io::Error) -> TransportError {
+    match refusal(&error) {
+        Some(why) => TransportError::new(ErrorKind::Refused, operation, peer).because(why),
+        None => TransportError::io(operation, peer, error),
+    }
+}
+
+/// Why one side does not accept the other's part of the handshake of TLS, if it is that.
+pub(crate) fn refusal(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::AlertReceived(alert) => {
+            format!("{} ({error})", explain(u8::from(*alert)))
+        }
+        rustls::Error::InvalidMessage(_) => {
+            format!("the peer does not speak TLS, as this node does ({error})")
+        }
+        error => error.to_string(),
+    })
 }
 
 /// What never stood cannot break: nobody (or nobody of our kind) was reached.

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use dchan_core::{
-    Addr, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Received,
+    Addr, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Identity, Received,
     TransportError,
 };
 use futures::StreamExt;
@@ -21,11 +21,16 @@ pub(crate) fn connection(
     incoming: Streaming<Frames>,
     tasks: Tasks,
     peer: Addr,
+    identity: Option<Identity>,
 ) -> Connection {
     let tasks = Arc::new(tasks);
     let sink = GrpcSink { queue, tasks: tasks.clone(), peer: peer.clone() };
     let stream = GrpcStream { incoming, ended: false, tasks, peer: peer.clone() };
-    Connection::new(sink, stream, peer)
+    let connection = Connection::new(sink, stream, peer);
+    match identity {
+        Some(identity) => connection.with_identity(identity),
+        None => connection,
+    }
 }
 
 struct GrpcSink {

@@ -23,6 +23,7 @@ mod error;
 mod halves;
 mod listen;
 mod queue;
+mod secure;
 mod tasks;
 mod transport;
 

@@ -5,6 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use dchan_core::{Addr, Connection, ErrorKind, Incoming, Listener, LogLimit, TransportError};
+use dchan_tls::Tls;
 use hyper::{rt::Executor as _, server::conn::http2::Builder};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
@@ -19,6 +20,7 @@ use crate::{
     halves::connection,
     proto::transport_server::{Transport, TransportServer},
     queue::{Answer, Queue},
+    secure::{self, Secured},
     tasks::Tasks,
     transport,
 };
@@ -26,12 +28,15 @@ use crate::{
 /// How long to wait for sockets when there are none left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(crate) async fn listen(at: &Addr) -> Result<Box<dyn Listener>, TransportError> {
+pub(crate) async fn listen(
+    at: &Addr,
+    tls: Option<Tls>,
+) -> Result<Box<dyn Listener>, TransportError> {
     let bind = async {
         let listener = TcpListener::bind(at.as_str()).await?;
         let local = listener.local_addr()?.into();
         let log = LogLimit::default();
-        Ok(Box::new(GrpcListener { listener, local, log }) as Box<dyn Listener>)
+        Ok(Box::new(GrpcListener { listener, local, tls, log }) as Box<dyn Listener>)
     };
     bind.await.map_err(|error| TransportError::io("listen at", at, error))
 }
@@ -40,6 +45,7 @@ pub(crate) async fn listen(at: &Addr) -> Result<Box<dyn Listener>, TransportErro
 struct GrpcListener {
     listener: TcpListener,
     local: Addr,
+    tls: Option<Tls>,
     log: LogLimit,
 }
 
@@ -54,7 +60,7 @@ impl Listener for GrpcListener {
             let error = match self.listener.accept().await {
                 Ok((socket, from)) => {
                     let peer = Addr::from(from);
-                    return Ok(Incoming::new(peer.clone(), serve(socket, peer)));
+                    return Ok(Incoming::new(peer.clone(), serve(socket, peer, self.tls.clone())));
                 }
                 Err(error) => TransportError::io("accept at", &self.local, error),
             };
@@ -75,9 +81,18 @@ impl Listener for GrpcListener {
 }
 
 /// Waits for the peer's call. Dropping the future drops the tasks, and the socket with them.
-async fn serve(socket: TcpStream, peer: Addr) -> Result<Connection, TransportError> {
+async fn serve(
+    socket: TcpStream,
+    peer: Addr,
+    tls: Option<Tls>,
+) -> Result<Connection, TransportError> {
     let nodelay = socket.set_nodelay(true);
     nodelay.map_err(|error| TransportError::io("accept from", &peer, error))?;
+
+    let Secured { socket, identity, clue } = match tls {
+        Some(tls) => secure::server(socket, &peer, &tls).await?,
+        None => secure::plain(socket),
+    };
 
     let (called, call) = oneshot::channel();
     let door = Door { called: Mutex::new(Some(called)) };
@@ -99,8 +114,10 @@ async fn serve(socket: TcpStream, peer: Addr) -> Result<Connection, TransportErr
 
     tokio::select! {
         biased;
-        Ok(Call { queue, incoming }) = call => Ok(connection(queue, incoming, tasks, peer)),
-        Ok(Err(error)) = end => Err(error::hyper("accept from", &peer, error)),
+        Ok(Call { queue, incoming }) = call => {
+            Ok(connection(queue, incoming, tasks, peer, identity))
+        }
+        Ok(Err(error)) = end => Err(clue.explain(error::hyper("accept from", &peer, error))),
         else => Err(TransportError::new(ErrorKind::Broken, "accept from", &peer)),
     }
 }

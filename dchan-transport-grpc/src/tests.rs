@@ -190,8 +190,15 @@ async fn a_foreign_server_is_understood() {
 #[tokio::test]
 async fn plain_text_stays_at_home() {
     let everywhere: Addr = "0.0.0.0:0".parse().unwrap();
-    let error = GrpcTransport::new().listen(&everywhere).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Refused);
-    assert!(error.source.unwrap().to_string().contains("insecure()"));
+    let elsewhere: Addr = "192.0.2.1:9".parse().unwrap();
+    let transport = GrpcTransport::new();
+    for error in [
+        transport.listen(&everywhere).await.unwrap_err(),
+        transport.dial(&elsewhere).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Refused);
+        let said = error.source.unwrap().to_string();
+        assert!(said.contains("tls()") && said.contains("insecure()"), "{said}");
+    }
     assert!(GrpcTransport::new().insecure().listen(&everywhere).await.is_ok());
 }

@@ -1,7 +1,8 @@
 use async_trait::async_trait;
 use dchan_core::{Addr, Connection, ErrorKind, Listener, Transport, TransportError};
+use dchan_tls::Tls;
 
-use crate::{dial, listen};
+use crate::{dial, error, listen};
 
 /// How much a peer may send before this side has read it, in bytes: on a stream, and on a connection.
 /// Small windows stall: a round trip passes before more may come.
@@ -19,16 +20,25 @@ pub(crate) const SEND_BUFFER: usize = 256 * 1024;
 /// nobody reads, and 1 MiB on the sending side.
 #[derive(Clone, Debug, Default)]
 pub struct GrpcTransport {
+    tls: Option<Tls>,
     insecure: bool,
 }
 
 impl GrpcTransport {
-    /// A transport that listens on loopback addresses only, as it has no encryption yet.
+    /// A transport without certificates. It listens at and dials loopback addresses only, in plain text.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Allows plain text on any address: whoever can reach it can read and send everything.
+    /// Encrypts everything; both sides show their certificates.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Allows plain text on any address: whoever can reach it, or stands between, can read and send
+    /// everything. With certificates it means nothing.
     #[must_use]
     pub fn insecure(mut self) -> Self {
         self.insecure = true;
@@ -43,17 +53,25 @@ impl Transport for GrpcTransport {
     }
 
     async fn listen(&self, at: &Addr) -> Result<Box<dyn Listener>, TransportError> {
-        if !self.insecure && !at.is_loopback() {
-            let refused = TransportError::new(ErrorKind::Refused, "listen at", at);
-            return Err(refused.because(
-                "plain text is for loopback addresses: listen at 127.0.0.1, or allow plain text on \
-                 any address with GrpcTransport::insecure() (TLS is not available yet)",
-            ));
-        }
-        listen::listen(at).await
+        self.is_allowed("listen at", at)?;
+        listen::listen(at, self.tls.clone()).await
     }
 
     async fn dial(&self, to: &Addr) -> Result<Connection, TransportError> {
-        dial::dial(to).await.map_err(crate::error::never_stood)
+        self.is_allowed("dial", to)?;
+        dial::dial(to, self.tls.as_ref()).await.map_err(error::never_stood)
+    }
+}
+
+impl GrpcTransport {
+    /// Plain text stays on this machine.
+    fn is_allowed(&self, operation: &'static str, addr: &Addr) -> Result<(), TransportError> {
+        if self.tls.is_some() || self.insecure || addr.is_loopback() {
+            return Ok(());
+        }
+        Err(TransportError::new(ErrorKind::Refused, operation, addr).because(
+            "plain text is for loopback addresses: give GrpcTransport::tls() the cluster's authority \
+             and a certificate for this node, or allow plain text with GrpcTransport::insecure()",
+        ))
     }
 }

@@ -237,7 +237,7 @@ async fn a_long_rest(cluster: Arc<Cluster>) {
     oracle.settle(&a, "n").await;
     let (mut links, rest) = match cluster.kind {
         Kind::Memory => (a.links(), Duration::from_secs(600)),
-        Kind::Tcp | Kind::Grpc => (a.links(), Duration::from_secs(2)),
+        Kind::Tcp | Kind::Grpc | Kind::Quic => (a.links(), Duration::from_secs(2)),
     };
     let broke = links.wait_for(|links| links.values().any(|link| !link.alive));
     assert!(timeout(rest, broke).await.is_err(), "the link stays");

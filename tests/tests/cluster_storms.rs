@@ -141,7 +141,7 @@ async fn opened_and_closed_all_the_time(cluster: Arc<Cluster>) {
 async fn everyone_dials_everyone(cluster: Arc<Cluster>) {
     let count = match cluster.kind {
         Kind::Memory => size(30, 60),
-        Kind::Tcp | Kind::Grpc => size(8, 20),
+        Kind::Tcp | Kind::Grpc | Kind::Quic => size(8, 20),
     };
     let nodes = join_all((0..count).map(|_| cluster.node())).await;
     let name = |at: u32| format!("to.{at}");
@@ -183,7 +183,7 @@ async fn everyone_dials_everyone(cluster: Arc<Cluster>) {
 async fn all_restart_together(cluster: Arc<Cluster>) {
     let count = match cluster.kind {
         Kind::Memory => size(12, 200),
-        Kind::Tcp | Kind::Grpc => size(8, 20),
+        Kind::Tcp | Kind::Grpc | Kind::Quic => size(8, 20),
     };
     let home = home(cluster.kind);
     let spots: Vec<Spot> = (0..count).map(|_| cluster.spot()).collect();

@@ -5,9 +5,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dchan_conformance::transport::{Breakable, Held, TransportFixture, ip};
 use dchan_core::{Addr, Transport};
+use dchan_tls::{Authority, Tls};
 use dchan_transport_grpc::GrpcTransport;
 
-struct Grpc;
+struct Grpc(GrpcTransport);
+
+fn plain() -> Grpc {
+    Grpc(GrpcTransport::new())
+}
+
+fn encrypted() -> Grpc {
+    let authority = Authority::new().expect("an authority");
+    let issued = authority.issue(["127.0.0.1"]).expect("a certificate");
+    let (ca, own, key) = (authority.certificate_pem(), issued.certificate_pem(), issued.key_pem());
+    Grpc(GrpcTransport::new().tls(Tls::from_pem(ca, own, key).expect("they go together")))
+}
 
 /// Nothing at all, another protocol, and HTTP/2 that goes wrong after its preface. Calls that go wrong
 /// inside are tried in the transport's own crate.
@@ -21,7 +33,7 @@ const GARBAGE: [&[u8]; 4] = [
 #[async_trait]
 impl TransportFixture for Grpc {
     fn transport(&self) -> Arc<dyn Transport> {
-        Arc::new(GrpcTransport::new())
+        Arc::new(self.0.clone())
     }
 
     fn listen_at(&self) -> Addr {
@@ -48,9 +60,17 @@ impl TransportFixture for Grpc {
 }
 
 mod on_one_thread {
-    dchan_conformance::transport_suite!(super::Grpc);
+    dchan_conformance::transport_suite!(super::plain());
 }
 
 mod on_many_threads {
-    dchan_conformance::transport_suite!(super::Grpc, flavor = "multi_thread", worker_threads = 3);
+    dchan_conformance::transport_suite!(
+        super::plain(),
+        flavor = "multi_thread",
+        worker_threads = 3
+    );
+}
+
+mod encrypted {
+    dchan_conformance::transport_suite!(super::encrypted());
 }

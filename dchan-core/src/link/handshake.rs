@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::ProtocolError;
 use crate::{
-    Breach, ErrorKind, Frame, FrameBatch, LaneId, NodeId, Received, TransportError,
+    Breach, ErrorKind, Frame, FrameBatch, Identity, LaneId, NodeId, Received, TransportError,
     transport::{Connection, FrameSink, FrameStream},
     wire::{Control, Hello, Refusal, VERSION, shown},
 };
@@ -98,10 +98,18 @@ impl Ranks {
 }
 
 impl Hello {
-    /// Whether two nodes can talk at all. `self` is this node.
-    pub(crate) fn check(&self, theirs: &Hello) -> Result<(), Refusal> {
+    /// Whether two nodes can talk at all. `self` is this node; `identity` is what the transport has
+    /// proved of the other.
+    pub(crate) fn check(&self, theirs: &Hello, identity: Option<&Identity>) -> Result<(), Refusal> {
         if self.version != theirs.version {
             return Err(Refusal::Version { ours: self.version, theirs: theirs.version });
+        }
+        let host = theirs.addr.host();
+        if let Some(identity) = identity
+            && !identity.is_for(host)
+        {
+            let names = identity.names.iter().take(8).map(|name| shown(name)).collect();
+            return Err(Refusal::Name { names, host: host.into() });
         }
         if self.cluster_name != theirs.cluster_name {
             let (ours, theirs) = (shown(&self.cluster_name), shown(&theirs.cluster_name));
@@ -123,14 +131,18 @@ impl Hello {
 
 /// The dialler's part: says who it is and hears who is there.
 pub(crate) async fn greet(
-    connection: &mut Connection,
+    mut connection: Connection,
     mine: &Hello,
-) -> Result<Hello, Introduction> {
+) -> Result<(Hello, Connection), Introduction> {
     say(&mut *connection.sink, &Control::Hello(mine.clone())).await?;
     match hear(&mut *connection.stream, &connection.peer).await? {
-        Control::Welcome(theirs) => match mine.check(&theirs) {
-            Ok(()) => Ok(theirs),
-            Err(refusal) => Err(Introduction::Refused(refusal, None)),
+        Control::Welcome(theirs) => match mine.check(&theirs, connection.identity.as_ref()) {
+            Ok(()) => Ok((theirs, connection)),
+            Err(refusal) => {
+                // That it cannot be told changes nothing: there is no connection either way.
+                let _told = refuse(connection, refusal.clone(), mine.clone()).await;
+                Err(Introduction::Refused(refusal, None))
+            }
         },
         Control::Refuse(refusal, theirs) => {
             Err(Introduction::Refused(refusal.mirrored(), Some(theirs)))
@@ -153,8 +165,7 @@ pub(crate) async fn welcome(sink: &mut dyn FrameSink, mine: &Hello) -> Result<()
     say(sink, &Control::Welcome(mine.clone())).await
 }
 
-/// The listener turns the dialler away, and tells it why. Returns when the dialler has hung up: the
-/// refusal may be lost if this side does so first.
+/// Turns the other side away, tells it why, and waits until it has gone.
 pub(crate) async fn refuse(
     connection: Connection,
     refusal: Refusal,
@@ -163,9 +174,10 @@ pub(crate) async fn refuse(
     let Connection { mut sink, mut stream, .. } = connection;
     say(&mut *sink, &Control::Refuse(refusal, Box::new(mine))).await?;
     sink.close().await?;
-    let mut ignored = FrameBatch::new();
-    while let Ok(Received::Frames) = stream.recv(&mut ignored).await {
-        ignored = FrameBatch::new();
+    // Dropping the connection before might take the refusal back.
+    let mut batch = FrameBatch::new();
+    while let Ok(Received::Frames) = stream.recv(&mut batch).await {
+        batch = FrameBatch::new();
     }
     Ok(())
 }
@@ -214,5 +226,75 @@ async fn hear(stream: &mut dyn FrameStream, peer: &crate::Addr) -> Result<Contro
             _ => Err(not_it(&format!("expected a handshake, found {} other bytes", payload.len()))
                 .into()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{Addr, Boot, Incarnation, MemoryNetwork, Transport};
+
+    fn hello(node: u64, addr: &Addr) -> Hello {
+        Hello {
+            version: VERSION,
+            cluster_name: "test".into(),
+            cluster: None,
+            transport: "memory".into(),
+            node: NodeId(node),
+            incarnation: Incarnation(1),
+            boot: Boot(node),
+            addr: addr.clone(),
+            attempt: 1,
+        }
+    }
+
+    fn identity(name: &str) -> Identity {
+        Identity { names: vec![name.into()], certificate: Bytes::new() }
+    }
+
+    /// Both ends of a connection between nodes `a` and `b`.
+    async fn connect(a: &Addr, b: &Addr) -> (Connection, Connection) {
+        let network = MemoryNetwork::new(1);
+        let [from, to]: [Arc<dyn Transport>; 2] = [network.transport(a), network.transport(b)];
+        let mut listener = to.listen(b).await.unwrap();
+        let accepted = async { listener.accept().await.unwrap().ready.await.unwrap() };
+        let (dialled, accepted) = tokio::join!(from.dial(b), accepted);
+        (dialled.unwrap(), accepted)
+    }
+
+    #[test]
+    fn a_name_that_was_not_proved_is_refused() {
+        let [a, b] = ["a:1", "b:1"].map(|addr| addr.parse::<Addr>().unwrap());
+        let (mine, theirs) = (hello(1, &a), hello(2, &b));
+        assert_eq!(mine.check(&theirs, None), Ok(()));
+        assert_eq!(mine.check(&theirs, Some(&identity("b"))), Ok(()));
+        let refusal = mine.check(&theirs, Some(&identity("c"))).unwrap_err();
+        assert_eq!(refusal, Refusal::Name { names: vec!["c".into()], host: "b".into() });
+        assert!(!refusal.is_transient());
+        let said = refusal.to_string();
+        assert_eq!(said, "the certificate is for c, and its node says that it is at b");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dialler_that_refuses_says_why() {
+        let [a, b] = ["a:1", "b:1"].map(|addr| addr.parse::<Addr>().unwrap());
+        let (dialled, accepted) = connect(&a, &b).await;
+        let dialled = dialled.with_identity(identity("c"));
+        let (mine, theirs) = (hello(1, &a), hello(2, &b));
+        let listening = async {
+            let mut accepted = accepted;
+            assert_eq!(expect_hello(&mut accepted).await.unwrap(), mine);
+            welcome(&mut *accepted.sink, &theirs).await.unwrap();
+            hear(&mut *accepted.stream, &a).await.unwrap()
+        };
+        let both = async { tokio::join!(greet(dialled, &mine), listening) };
+        let (greeted, heard) = timeout(Duration::from_secs(5), both).await.unwrap();
+        let refusal = Refusal::Name { names: vec!["c".into()], host: "b".into() };
+        assert!(matches!(greeted, Err(Introduction::Refused(said, None)) if said == refusal));
+        assert_eq!(heard, Control::Refuse(refusal, Box::new(mine.clone())));
     }
 }

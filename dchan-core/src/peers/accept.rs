@@ -105,7 +105,7 @@ impl Peers {
         theirs: Hello,
     ) -> Result<(), Introduction> {
         let mine = self.shared.hello(theirs.attempt);
-        if let Err(refusal) = mine.check(&theirs) {
+        if let Err(refusal) = mine.check(&theirs, connection.identity.as_ref()) {
             refuse(connection, refusal.clone(), mine).await?;
             return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
         }

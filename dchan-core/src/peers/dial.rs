@@ -122,9 +122,8 @@ async fn shake(
 ) -> Result<(Hello, crate::Connection), Failed> {
     let mine = shared.hello(attempt);
     let shaken = async {
-        let mut connection = shared.transport.dial(addr).await?;
-        let hello = greet(&mut connection, &mine).await?;
-        Ok::<_, Introduction>((hello, connection))
+        let connection = shared.transport.dial(addr).await?;
+        greet(connection, &mine).await
     };
     match timeout(shared.config.times.handshake, shaken).await {
         Ok(Ok(shaken)) => Ok(shaken),

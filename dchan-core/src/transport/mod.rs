@@ -6,7 +6,7 @@ mod addr;
 mod error;
 mod frame;
 
-use std::{fmt::Debug, future::Future, pin::Pin};
+use std::{fmt::Debug, future::Future, net::IpAddr, pin::Pin};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -122,6 +122,17 @@ pub struct Identity {
     pub certificate: Bytes,
 }
 
+impl Identity {
+    /// Whether the certificate is for that host: a DNS name, letter for letter but for case, or an IP
+    /// address in any spelling. A name with an asterisk stands for itself only.
+    pub fn is_for(&self, host: &str) -> bool {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => self.names.iter().any(|name| name.parse() == Ok(ip)),
+            Err(_) => self.names.iter().any(|name| name.eq_ignore_ascii_case(host)),
+        }
+    }
+}
+
 /// The way out of a connection. One task owns it.
 #[async_trait]
 pub trait FrameSink: Debug + Send + 'static {
@@ -170,4 +181,21 @@ pub enum Received {
     Frames,
     /// The peer's direction has ended. This is no proof of a graceful close: only core's `Bye` is.
     End,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_for_its_names_only() {
+        let names = ["Node-1.shop", "10.0.0.1", "2001:db8::1", "*.shop"].map(String::from).to_vec();
+        let identity = Identity { names, certificate: Bytes::new() };
+        for host in ["node-1.shop", "10.0.0.1", "2001:0db8:0::0001"] {
+            assert!(identity.is_for(host), "{host}");
+        }
+        for host in ["node-2.shop", "node-1", "10.0.0.10", "2001:db8::2", "shop", ""] {
+            assert!(!identity.is_for(host), "{host}");
+        }
+    }
 }

@@ -68,6 +68,9 @@ pub(crate) enum Refusal {
     Busy,
     #[error("this node is shutting down")]
     Stopping,
+    /// A certificate was shown that is not for the host that its node advertises.
+    #[error("the certificate is for {}, and its node says that it is at {host}", names.join(", "))]
+    Name { names: Vec<String>, host: String },
     /// Two processes live with one node's id: a data directory that was copied.
     #[error("process {theirs} of the node: process {ours}, of the same life, is linked already")]
     Duplicate { ours: Boot, theirs: Boot },
@@ -85,6 +88,10 @@ impl Refusal {
             Self::Transport { ours, theirs } => {
                 Self::Transport { ours: shown(&theirs), theirs: shown(&ours) }
             }
+            Self::Name { names, host } => {
+                let names = names.iter().take(8).map(|name| shown(name)).collect();
+                Self::Name { names, host: shown(&host) }
+            }
             Self::Outdated { ours, theirs } => Self::Outdated { ours: theirs, theirs: ours },
             Self::Duplicate { ours, theirs } => Self::Duplicate { ours: theirs, theirs: ours },
             other => other,
@@ -97,6 +104,7 @@ impl Refusal {
             Self::Version { .. } => Some(Breach::Version),
             Self::ClusterName { .. } | Self::Cluster { .. } => Some(Breach::Cluster),
             Self::Transport { .. } => Some(Breach::Transport),
+            Self::Name { .. } => Some(Breach::Name),
             Self::Outdated { .. } => Some(Breach::Outdated),
             Self::Duplicate { .. } => Some(Breach::Duplicate),
             Self::Busy => Some(Breach::Stranger),
@@ -117,6 +125,7 @@ impl Refusal {
             Self::Outdated { .. } => "outdated",
             Self::Busy => "busy",
             Self::Stopping => "stopping",
+            Self::Name { .. } => "name",
             Self::Duplicate { .. } => "duplicate",
         }
     }
@@ -134,9 +143,11 @@ impl Refusal {
     }
 }
 
-/// As much of what a peer calls something as is worth a line of the log.
+/// As much of what a peer calls something as is worth a line of the log, and nothing that would break
+/// the line.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().take(64).collect()
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(64).map(plain).collect()
 }
 
 impl Hello {

@@ -86,6 +86,7 @@ pub enum Refusal {
     Outdated { ours: u64, theirs: u64 },
     Busy,
     Stopping,
+    Name { names: Vec<String>, host: String },
     Duplicate { ours: u64, theirs: u64 },
 }
 

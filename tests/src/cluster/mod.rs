@@ -186,13 +186,24 @@ macro_rules! cluster_tests {
                 }
             )*
         }
-        $crate::socket_tests![$($name),*];
+        $crate::stream_tests![$($name),*];
+        mod quic {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    use ::std::sync::Arc;
+                    use $crate::cluster::{Cluster, Kind, run};
+                    let real = Arc::new(::dchan_transport_quic::QuicTransport::new());
+                    run(Cluster::new(Kind::Quic, real), super::$name).await;
+                }
+            )*
+        }
     };
 }
 
-/// The same over each transport that has sockets, and so a port that anybody can reach.
+/// The same over each transport whose port takes streams of bytes, from anybody.
 #[macro_export]
-macro_rules! socket_tests {
+macro_rules! stream_tests {
     ($($name:ident),* $(,)?) => {
         mod tcp {
             $(

@@ -7,7 +7,7 @@ use dchan_core::{Addr, Connection, Listener, MemoryNetwork, Transport, Transport
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::proxy::{End, Proxy};
+use super::proxy::{Carrier, End, Proxy};
 
 /// Which transport a test runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Kind {
     Tcp,
     /// gRPC.
     Grpc,
+    /// QUIC.
+    Quic,
 }
 
 impl Kind {
@@ -50,7 +52,11 @@ pub(super) struct Place {
 impl Net {
     pub(super) fn new(kind: Kind, real: Arc<dyn Transport>, seed: u64) -> Self {
         let memory = MemoryNetwork::new(seed);
-        Self { kind, real, memory, places: Mutex::default(), roads: Arc::default() }
+        let carrier = match kind {
+            Kind::Quic => Carrier::Frames(real.clone()),
+            _ => Carrier::Bytes,
+        };
+        Self { kind, real, memory, places: Mutex::default(), roads: Arc::new(Roads::new(carrier)) }
     }
 
     pub(super) fn real(&self) -> Arc<dyn Transport> {
@@ -126,8 +132,9 @@ impl Net {
 
 /// The proxies: one for each node that dials and each that it dials, so that what breaks between two
 /// touches no third.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Roads {
+    carrier: Carrier,
     ends: Mutex<Vec<RoadEnd>>,
     proxies: Mutex<HashMap<(usize, usize), Arc<Proxy>>>,
 }
@@ -143,9 +150,13 @@ struct RoadEnd {
 }
 
 impl Roads {
+    fn new(carrier: Carrier) -> Self {
+        Self { carrier, ends: Mutex::default(), proxies: Mutex::default() }
+    }
+
     fn add(&self, index: usize) -> Addr {
         let listens = watch::Sender::new(None);
-        let gate = Proxy::start(listens.subscribe());
+        let gate = Proxy::start(&self.carrier, listens.subscribe());
         let addr = gate.addr.clone();
         let mut ends = self.ends.lock();
         assert_eq!(ends.len(), index, "places are added in order");
@@ -159,7 +170,10 @@ impl Roads {
 
     fn between(&self, dialler: usize, node: usize) -> Arc<Proxy> {
         let mut proxies = self.proxies.lock();
-        let start = || Arc::new(Proxy::start(self.ends.lock()[node].listens.subscribe()));
+        let start = || {
+            let listens = self.ends.lock()[node].listens.subscribe();
+            Arc::new(Proxy::start(&self.carrier, listens))
+        };
         proxies.entry((dialler, node)).or_insert_with(start).clone()
     }
 

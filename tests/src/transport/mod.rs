@@ -11,6 +11,7 @@ mod pair;
 mod rule;
 mod script;
 mod sending;
+pub mod udp;
 
 pub use arriving::*;
 pub use ending::*;

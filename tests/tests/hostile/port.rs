@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::pair::Pair;
 
-dchan_conformance::socket_tests![
+dchan_conformance::stream_tests![
     noise_is_no_handshake,
     a_handshake_that_breaks_off,
     silence_is_given_up,

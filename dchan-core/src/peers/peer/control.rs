@@ -53,7 +53,12 @@ impl Peer {
                 }
             }
             Control::Bye => self.on_bye(),
-            Control::Hello(_) | Control::Welcome(_) | Control::Refuse(..) => {
+            Control::Refuse(refusal, _) => {
+                let kind = refusal.breach().unwrap_or(Breach::Untimely);
+                let what = format!("refused by the peer: {}", refusal.mirrored());
+                return Err(ProtocolError::new(kind, what));
+            }
+            Control::Hello(_) | Control::Welcome(_) => {
                 let what = "a handshake in the midst of a connection";
                 return Err(ProtocolError::new(Breach::Untimely, what));
             }

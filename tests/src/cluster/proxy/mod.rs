@@ -1,17 +1,25 @@
-//! A TCP proxy that counts connections, and breaks them in the ways in which networks do.
+//! A proxy that counts connections, and breaks them in the ways in which networks do.
+
+mod bytes;
+mod frames;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
-use dchan_core::Addr;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
+use dchan_core::{Addr, Transport};
+use tokio::sync::watch;
+
+/// What a proxy carries on.
+#[derive(Clone, Debug)]
+pub(super) enum Carrier {
+    /// The bytes of TCP connections.
+    Bytes,
+    /// The frames of connections of this transport, for one that is not over TCP. To both ends of a
+    /// connection the proxy is the peer, as it is over TCP: so that a cut reaches them at once.
+    Frames(Arc<dyn Transport>),
+}
 
 /// One end of a connection, as the proxy sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,22 +52,32 @@ struct Shared {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Orders {
     cut: u64,
-    /// Drop the socket of that end only.
+    /// Drop the connection of that end only.
     half: [u64; 2],
     heal: u64,
 }
 
 impl Proxy {
-    pub(super) fn start(target: watch::Receiver<Option<Addr>>) -> Self {
-        let listener = bind().expect("a free port");
-        let addr = listener.local_addr().expect("a listener has an address").into();
+    pub(super) fn start(carrier: &Carrier, target: watch::Receiver<Option<Addr>>) -> Self {
         let shared = Arc::new(Shared {
             target,
             orders: watch::Sender::default(),
             dark: Default::default(),
             live: AtomicUsize::new(0),
         });
-        let serving = tokio::spawn(serve(listener, shared.clone()));
+        let (addr, serving) = match carrier {
+            Carrier::Bytes => {
+                let listener = bytes::bind().expect("a free port");
+                let addr = listener.local_addr().expect("a listener has an address").into();
+                (addr, tokio::spawn(bytes::serve(listener, shared.clone())))
+            }
+            Carrier::Frames(transport) => {
+                let listener = frames::listen(&**transport);
+                let addr = listener.local_addr();
+                let serving = frames::serve(listener, transport.clone(), shared.clone());
+                (addr, tokio::spawn(serving))
+            }
+        };
         Self { addr, shared, serving }
     }
 
@@ -99,61 +117,7 @@ impl Drop for Proxy {
     }
 }
 
-/// A listener at a free port, without waiting for it.
-fn bind() -> std::io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
-}
-
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((near, _)) = listener.accept().await {
-        connections.spawn(connect(near, shared.clone()));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn connect(near: TcpStream, shared: Arc<Shared>) {
-    let mut orders = shared.orders.subscribe();
-    let at_first = *orders.borrow_and_update();
-    if shared.is_dark() {
-        let _healed = orders.wait_for(|orders| orders.heal != at_first.heal).await;
-        return;
-    }
-    let mut target = shared.target.clone();
-    let Ok(at) = target.wait_for(Option::is_some).await.map(|at| at.clone()) else { return };
-    let Some(at) = at else { return };
-    let Ok(far) = TcpStream::connect(at.as_str()).await else { return };
-    let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let live = Live::new(&shared);
-    let (mut near_read, mut near_write) = near.into_split();
-    let (mut far_read, mut far_write) = far.into_split();
-    let flow = async {
-        tokio::try_join!(
-            pump(&mut near_read, &mut far_write, &shared.dark[0]),
-            pump(&mut far_read, &mut near_write, &shared.dark[1]),
-        )
-    };
-    let told = tokio::select! {
-        _ = flow => None,
-        told = broken(&mut orders, at_first) => told,
-    };
-    drop(live);
-    // The end that is not told goes on as if nothing had happened.
-    match told {
-        None => {}
-        Some(End::Dialler) => {
-            drop((near_read, near_write));
-            swallow(far_read, orders, at_first).await;
-        }
-        Some(End::Node) => {
-            drop((far_read, far_write));
-            swallow(near_read, orders, at_first).await;
-        }
-    }
-}
-
+/// Counts a connection for as long as it lives.
 struct Live<'a>(&'a AtomicUsize);
 
 impl<'a> Live<'a> {
@@ -173,6 +137,17 @@ impl Shared {
     fn is_dark(&self) -> bool {
         self.dark.iter().any(|dark| dark.load(SeqCst))
     }
+
+    /// Waits until it is known where the node listens, or `None` if it never will. A connection that is
+    /// begun in the dark hangs until it is healed, and then fails.
+    async fn find(&self, orders: &mut watch::Receiver<Orders>, at_first: Orders) -> Option<Addr> {
+        if self.is_dark() {
+            let _healed = orders.wait_for(|orders| orders.heal != at_first.heal).await;
+            return None;
+        }
+        let mut target = self.target.clone();
+        target.wait_for(Option::is_some).await.ok()?.clone()
+    }
 }
 
 /// Waits until the connection is cut: `None`, or broken for one end only.
@@ -185,34 +160,14 @@ async fn broken(orders: &mut watch::Receiver<Orders>, at_first: Orders) -> Optio
     if now.half[0] != at_first.half[0] { Some(End::Dialler) } else { Some(End::Node) }
 }
 
+/// Lets the end that was not told go on as if nothing had happened, until the road is cut or healed.
 async fn swallow(
-    mut from: impl AsyncRead + Unpin,
+    reading: impl Future<Output = ()>,
     mut orders: watch::Receiver<Orders>,
     at_first: Orders,
 ) {
-    let mut buffer = vec![0; 16 * 1024];
-    let read = async { while from.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
     tokio::select! {
-        () = read => {}
+        () = reading => {}
         _ = orders.wait_for(|now| now.cut != at_first.cut || now.heal != at_first.heal) => {}
-    }
-}
-
-async fn pump(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    dark: &AtomicBool,
-) -> std::io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            // The other direction may go on.
-            return to.shutdown().await;
-        }
-        if dark.load(SeqCst) {
-            continue;
-        }
-        to.write_all(&buffer[..read]).await?;
     }
 }
