@@ -58,6 +58,10 @@ pub(crate) struct Outbound {
     ledger: Ledger,
 }
 
+/// No receiver has more room than this, in messages or bytes beyond what it was handed: so sums of
+/// credit stay far from overflowing.
+const MOST_CREDIT: u64 = 1 << 42;
+
 /// Credit, as the receiver granted it in this connection.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone, Hash))]
@@ -249,10 +253,35 @@ impl Outbound {
         if epoch != self.epoch || self.phase != Phase::Attached {
             return Ok(());
         }
+        self.check(credit)?;
         self.settle(credit.taken, &credit.skipped)?;
         let limit = Amount::new(credit.limit_messages, credit.limit_bytes);
         self.limits.granted = self.limits.granted.max(limit);
         self.intent.blocked = false;
+        Ok(())
+    }
+
+    /// Whether a receiver can have said that. Limits count from the lane's beginning and never fall
+    /// within a connection, until the end of the lane is said.
+    fn check(&self, credit: &wire::Credit) -> Result<(), LaneFault> {
+        let Limits { granted, .. } = self.limits;
+        let limits = [
+            ("messages granted", credit.limit_messages, granted.messages, self.handed.messages),
+            ("bytes granted", credit.limit_bytes, granted.bytes, self.handed.bytes),
+        ];
+        for (what, found, before, handed) in limits {
+            let expected = handed.saturating_add(MOST_CREDIT);
+            if found > expected {
+                return Err(LaneFault::Credit { what, expected, found });
+            }
+            if found < before && !self.intent.fin_said {
+                return Err(LaneFault::Backwards { what, expected: before, found });
+            }
+        }
+        if credit.taken < self.settled {
+            let (expected, found) = (self.settled, credit.taken);
+            return Err(LaneFault::Backwards { what: "messages taken", expected, found });
+        }
         Ok(())
     }
 

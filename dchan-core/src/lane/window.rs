@@ -10,7 +10,10 @@ mod share;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Amount, LaneFault};
-use crate::wire::{CHUNK, Want};
+use crate::{
+    Frame,
+    wire::{CHUNK, RECORD_HEADER, Want},
+};
 
 /// A lane's place in a [`Window`].
 pub(crate) type SlotId = u64;
@@ -40,8 +43,10 @@ pub(crate) struct Window {
     largest: u64,
 }
 
-/// Nobody can ask for more than this, in bytes, so that sums stay far from overflowing.
+/// No capacity is above this, and nobody can ask for more bytes: so sums stay far from overflowing.
 const LARGEST: u64 = 1 << 40;
+/// No frame has more messages than this.
+const MOST_IN_FRAME: u64 = (Frame::MAX / RECORD_HEADER) as u64;
 
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
@@ -99,7 +104,10 @@ pub(crate) struct Grants {
 impl Window {
     pub(crate) fn new(capacity: Amount) -> Self {
         Self {
-            capacity: capacity.max(Amount::new(1, 1)),
+            capacity: Amount::new(
+                capacity.messages.clamp(1, LARGEST),
+                capacity.bytes.clamp(1, LARGEST),
+            ),
             used: Amount::default(),
             stored: 0,
             slots: BTreeMap::new(),
@@ -297,6 +305,12 @@ impl Window {
     /// Whether a lane has taken messages that its sender has not been told of.
     pub(crate) fn owes(&self, id: SlotId) -> bool {
         self.slots.get(&id).is_some_and(|slot| slot.live && slot.told != slot.taken.messages)
+    }
+
+    /// How many messages may have come from a lane whose sender has not heard of those before: it says
+    /// what it knows in each frame, and is granted no more than there is room for beyond that.
+    pub(crate) fn most_unconfirmed(&self) -> u64 {
+        self.capacity.messages + MOST_IN_FRAME
     }
 
     fn set_wanting(&mut self, id: SlotId, wanting: bool) {

@@ -146,6 +146,11 @@ impl Shared {
         self.started.elapsed().as_micros() as u64
     }
 
+    /// Whether this process has ever opened a lane with that number.
+    pub(crate) fn has_opened(&self, lane: LaneId) -> bool {
+        lane.is_data() && lane.0 < self.next_lane.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn random(&self) -> fastrand::Rng {
         // Forked by the lane counter, so that tasks that start in any order differ all the same.
         let salt = self.next_lane.fetch_add(1, Ordering::Relaxed);
@@ -198,6 +203,31 @@ impl Peers {
             peer.set_addr(addr);
         }
         peer
+    }
+
+    /// The peer with that id, which has come by itself. `None` if it is not on the list, and too many
+    /// such are here. One that is gone makes room: of the lanes it had, only their ends are left.
+    pub(crate) fn admit(&self, id: NodeId) -> Option<Arc<Peer>> {
+        let view = self.shared.view.borrow().clone();
+        let mut map = self.map.lock();
+        let strangers =
+            || map.iter().filter(|entry: &(&NodeId, &Arc<Peer>)| !view.nodes.contains_key(entry.0));
+        let most = self.shared.config.limits.strangers;
+        if map.contains_key(&id) || view.nodes.contains_key(&id) || strangers().count() < most {
+            drop(map);
+            return Some(self.peer(id, None));
+        }
+        let fell = |(id, peer): (&NodeId, &Arc<Peer>)| Some((peer.gone_since()?, *id));
+        let (_, gone) = strangers().filter_map(fell).min()?;
+        let peer = map.remove(&gone);
+        drop(map);
+        if let Some(peer) = peer {
+            peer.bury_incoming();
+        }
+        self.shared.links.send_modify(|links| {
+            links.remove(&gone);
+        });
+        Some(self.peer(id, None))
     }
 
     /// A peer with a link, by its address.

@@ -378,7 +378,7 @@ pub(crate) fn encode<T: Serialize>(
     }
     ENCODING.set(true);
     let _reset = Reset;
-    postcard::serialize_with_flavor(value, writer)
+    crate::codec::encode(value, writer)
 }
 
 impl LaneOwner for Router {

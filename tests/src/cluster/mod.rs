@@ -50,6 +50,11 @@ impl Spot {
     pub fn addr(&self) -> &dchan_core::Addr {
         &self.place.addr
     }
+
+    /// The transport of the node there: for a peer that is no node.
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        self.place.transport.clone()
+    }
 }
 
 impl Cluster {
@@ -185,6 +190,25 @@ macro_rules! cluster_tests {
                 }
             )*
         }
+        $crate::stream_tests![$($name),*];
+        mod quic {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    use ::std::sync::Arc;
+                    use $crate::cluster::{Cluster, Kind, run};
+                    let real = Arc::new(::dchan_transport_quic::QuicTransport::new());
+                    run(Cluster::new(Kind::Quic, real), super::$name).await;
+                }
+            )*
+        }
+    };
+}
+
+/// The same over each transport whose port takes streams of bytes, from anybody.
+#[macro_export]
+macro_rules! stream_tests {
+    ($($name:ident),* $(,)?) => {
         mod tcp {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,17 +228,6 @@ macro_rules! cluster_tests {
                     use $crate::cluster::{Cluster, Kind, run};
                     let real = Arc::new(::dchan_transport_grpc::GrpcTransport::new());
                     run(Cluster::new(Kind::Grpc, real), super::$name).await;
-                }
-            )*
-        }
-        mod quic {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    use ::std::sync::Arc;
-                    use $crate::cluster::{Cluster, Kind, run};
-                    let real = Arc::new(::dchan_transport_quic::QuicTransport::new());
-                    run(Cluster::new(Kind::Quic, real), super::$name).await;
                 }
             )*
         }

@@ -20,6 +20,10 @@ impl Core {
         let Some((delivery, bytes)) = lane.inbound.data(epoch, header, records)? else {
             return Ok(());
         };
+        let (expected, found) = (self.window.most_unconfirmed(), lane.inbound.unconfirmed());
+        if found > expected {
+            return Err(LaneFault::Unconfirmed { expected, found });
+        }
         self.window.received(slot, Amount::new(u64::from(header.count), bytes))?;
         self.deliver(slot, delivery, bytes);
         Ok(())
@@ -49,7 +53,7 @@ impl Core {
         let Some(lane) = self.lanes.get(&slot) else { return };
         let from = lane.source.node();
         let body = match delivery.message {
-            Message::Records(records) => Body::Records(records),
+            Message::Records(records) => Body::Records(records.compact()),
             Message::Large { flags, pieces } => Body::Single { flags, pieces, receipt: None },
         };
         self.queue.push_back(Batch { slot, from, count: u64::from(delivery.count), bytes, body });

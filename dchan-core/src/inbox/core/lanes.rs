@@ -92,6 +92,7 @@ impl Core {
         lane.inbound.abandon();
         lane.wants_end &= tell;
         let node = lane.source.node();
+        // Told once, however many lanes it had: the queue is no longer than there are peers.
         if self.report_lost && !lane.ended && !self.lost.contains(&node) {
             self.lost.push_back(node);
         }

@@ -54,7 +54,7 @@ impl Peer {
         }
         changed.map_err(|fault| {
             self.lose(&lane);
-            ProtocolError(format!("lane {id}: {fault}"))
+            ProtocolError::in_lane(id, &fault)
         })
     }
 
@@ -86,7 +86,7 @@ impl Peer {
             };
             lane.take_back(&mut take, true);
             if let Some(fault) = fault {
-                return Err(ProtocolError(format!("lane {}: {fault}", closed.lane)));
+                return Err(ProtocolError::in_lane(closed.lane, &fault));
             }
         }
         // Also for a lane that is long forgotten: the other end repeats itself until it hears this.
