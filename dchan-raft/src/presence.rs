@@ -37,6 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn stay(shared: &Shared) {
     let mut backoff = Backoff::new(shared.config.times.backoff_max);
     let mut registered = false;
+    let mut reminder = shared.reminder();
     loop {
         let step = step(shared).await;
         let rested = matches!(step, Ok(Step::Rest));
@@ -59,12 +60,15 @@ async fn stay(shared: &Shared) {
         if !rested {
             if done {
                 backoff = Backoff::new(shared.config.times.backoff_max);
+            } else {
+                shared.say_waits(&mut reminder, "the lease of this node");
             }
             shared.pause_for_leader(backoff.step(shared)).await;
             continue;
         }
         backoff = Backoff::new(shared.config.times.backoff_max);
         rest(shared).await;
+        reminder = shared.reminder();
     }
 }
 
