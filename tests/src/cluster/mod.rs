@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use net::{Net, Place};
 
 pub use net::Kind;
-pub use oracle::{Entry, Log, Message, Oracle, message};
+pub use oracle::{Entry, Log, Message, Oracle, Verdict, message};
 pub use steps::{Steps, after_polls};
 
 /// How long a test waits for something that must happen.
