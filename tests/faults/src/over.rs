@@ -6,6 +6,7 @@ use dchan_conformance::{cluster::Kind, tcp::TcpTransport};
 use dchan_core::{Config, Transport};
 use dchan_raft::{RaftConfig, Writes};
 use dchan_transport_grpc::GrpcTransport;
+use dchan_transport_quic::QuicTransport;
 use tokio::runtime::{Builder, Runtime};
 
 /// What a stage stands on.
@@ -34,16 +35,15 @@ impl Over {
             Kind::Memory => "memory",
             Kind::Tcp => "tcp",
             Kind::Grpc => "grpc",
+            Kind::Quic => "quic",
         }
     }
-}
 
-impl Over {
     /// A runtime for a scenario: in memory, in paused time.
     pub fn runtime(self) -> Runtime {
         let mut builder = match self.kind {
             Kind::Memory => Builder::new_current_thread(),
-            Kind::Tcp | Kind::Grpc => Builder::new_multi_thread(),
+            Kind::Tcp | Kind::Grpc | Kind::Quic => Builder::new_multi_thread(),
         };
         builder.enable_all().start_paused(self.kind == Kind::Memory);
         builder.worker_threads(2).build().expect("a runtime")
@@ -67,6 +67,7 @@ pub fn transport(name: &str) -> Option<Arc<dyn Transport>> {
     match name {
         "tcp" => Some(Arc::new(TcpTransport)),
         "grpc" => Some(Arc::new(GrpcTransport::new().insecure())),
+        "quic" => Some(Arc::new(QuicTransport::new().insecure())),
         _ => None,
     }
 }

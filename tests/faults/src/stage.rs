@@ -175,7 +175,7 @@ impl Stage {
         config.seed = cluster.seed.wrapping_add(at as u64);
         match self.over.kind {
             Kind::Memory => self.tempo.of_raft_in_memory(&mut config),
-            Kind::Tcp | Kind::Grpc => self.tempo.of_raft(&mut config),
+            Kind::Tcp | Kind::Grpc | Kind::Quic => self.tempo.of_raft(&mut config),
         }
         let dir = DataDir::open(self.data(at)).expect("a data directory");
         let id = (dir.node_id(), dir.incarnation());
