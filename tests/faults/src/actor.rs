@@ -1,10 +1,14 @@
 //! A node that does what it is told, and tells what happens.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use dchan_conformance::cluster::{Entry, Message, message};
-use dchan_core::{Node, RecvError, Sender};
+use dchan_core::{Node, NodeId, RecvError, Sender};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,6 +25,7 @@ pub async fn perform(node: Node, mut orders: mpsc::Receiver<Order>, say: Say) {
     say(Said::Started(node.id()));
     let mut tasks = JoinSet::new();
     tasks.spawn(follow(node.clone(), say.clone()));
+    tasks.spawn(follow_links(node.clone(), say.clone()));
     let (mut senders, mut flows) = (HashMap::new(), HashMap::new());
     while let Some(order) = orders.recv().await {
         let done = match order {
@@ -78,6 +83,26 @@ async fn follow(node: Node, say: Say) {
         let seen = Seen::from(&**view.borrow_and_update());
         say(Said::View(seen));
         if view.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn follow_links(node: Node, say: Say) {
+    let mut links = node.links();
+    drop(node);
+    let mut before = None;
+    loop {
+        let linked: BTreeSet<NodeId> = {
+            let links = links.borrow_and_update();
+            links.iter().filter(|(_, link)| link.alive).map(|(id, _)| *id).collect()
+        };
+        // Round trips change all the time.
+        if before.as_ref() != Some(&linked) {
+            say(Said::Linked(linked.clone()));
+            before = Some(linked);
+        }
+        if links.changed().await.is_err() {
             return;
         }
     }

@@ -31,12 +31,7 @@ pub enum Ground {
 
 impl Over {
     pub(crate) fn transport_name(self) -> &'static str {
-        match self.kind {
-            Kind::Memory => "memory",
-            Kind::Tcp => "tcp",
-            Kind::Grpc => "grpc",
-            Kind::Quic => "quic",
-        }
+        name(self.kind)
     }
 
     /// A runtime for a scenario: in memory, in paused time.
@@ -59,6 +54,16 @@ impl fmt::Display for Over {
             (Ground::Processes, _) => write!(f, "{name}, processes"),
             (Ground::Namespaces, _) => write!(f, "{name}, namespaces"),
         }
+    }
+}
+
+/// What a transport is called.
+pub fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Memory => "memory",
+        Kind::Tcp => "tcp",
+        Kind::Grpc => "grpc",
+        Kind::Quic => "quic",
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Over, Score, Stage, Tempo};
+use crate::{Form, Over, Score, Stage, Tempo};
 
 const SENDER: usize = 3;
 const RECEIVER: usize = 4;
@@ -19,6 +19,11 @@ const NAME: &str = "n";
 /// Longer than it takes to be given up as a connection, and to be taken off the list.
 const LONG: Duration = Duration::from_secs(4);
 
+/// Longer than any break but one.
+fn tempo() -> Tempo {
+    Tempo { lane: Duration::from_secs(30) }
+}
+
 /// A cluster in which messages flow.
 struct Play {
     stage: Stage,
@@ -28,9 +33,8 @@ struct Play {
 }
 
 impl Play {
-    async fn begin(over: Over, actor: &str) -> Self {
-        let tempo = Tempo { lane: Duration::from_secs(30) };
-        let mut stage = Stage::new(over, tempo, actor);
+    async fn begin(over: Over, tempo: Tempo, form: &Form) -> Self {
+        let mut stage = Stage::new(over, tempo, &form.program);
         stage.start_all(3, 3).await;
         stage.receive(RECEIVER, NAME).await;
         stage.receive(OTHER, NAME).await;
@@ -66,7 +70,7 @@ impl Play {
     }
 
     /// Both ends of everything lived, and no break was as long as the time of a lane.
-    async fn end(mut self, fault: &'static str, heal: Vec<Duration>) -> Score {
+    async fn end(mut self, fault: impl Into<String>, heal: Vec<Duration>) -> Score {
         let score = self.stage.score(fault, heal).await;
         assert_eq!(score.unknown, 0, "{score}");
         score
@@ -78,8 +82,8 @@ fn pairs() -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The leader is on the smaller side. Messages flow on both sides.
-pub async fn minority(over: Over, actor: &str) -> Score {
-    let play = Play::begin(over, actor).await;
+pub async fn minority(over: Over, form: Form) -> Score {
+    let play = Play::begin(over, tempo(), &form).await;
     play.part(|at| play.is_in_minority(at));
     sleep(LONG).await;
     play.stage.not_listed(play.follower, play.leader).await;
@@ -90,8 +94,8 @@ pub async fn minority(over: Over, actor: &str) -> Score {
 }
 
 /// The leader is cut off from everybody.
-pub async fn leader(over: Over, actor: &str) -> Score {
-    let play = Play::begin(over, actor).await;
+pub async fn leader(over: Over, form: Form) -> Score {
+    let play = Play::begin(over, tempo(), &form).await;
     play.part(|at| at == play.leader);
     sleep(LONG).await;
     play.stage.not_listed(play.follower, play.leader).await;
@@ -102,8 +106,8 @@ pub async fn leader(over: Over, actor: &str) -> Score {
 }
 
 /// What one node says is lost, though it hears the other: for a leader, a sender and a receiver.
-pub async fn one_way(over: Over, actor: &str) -> Score {
-    let play = Play::begin(over, actor).await;
+pub async fn one_way(over: Over, form: Form) -> Score {
+    let play = Play::begin(over, tempo(), &form).await;
     let mut heal = Vec::new();
     for to in [play.follower, SENDER] {
         play.stage.black_hole(play.leader, to);
@@ -120,9 +124,9 @@ pub async fn one_way(over: Over, actor: &str) -> Score {
 }
 
 /// The two sides are parted and joined every half second.
-pub async fn flapping(over: Over, actor: &str) -> Score {
-    let play = Play::begin(over, actor).await;
-    for _ in 0..6 {
+pub async fn flapping(over: Over, form: Form) -> Score {
+    let play = Play::begin(over, tempo(), &form).await;
+    for _ in 0..form.flaps {
         play.part(|at| play.is_in_minority(at));
         sleep(Duration::from_millis(500)).await;
         pairs().for_each(|(a, b)| play.stage.heal(a, b));
@@ -133,29 +137,31 @@ pub async fn flapping(over: Over, actor: &str) -> Score {
 }
 
 /// Nothing of anybody comes through to anybody.
-pub async fn black_hole(over: Over, actor: &str) -> Score {
-    let play = Play::begin(over, actor).await;
+pub async fn black_hole(over: Over, form: Form) -> Score {
+    let play = Play::begin(over, tempo(), &form).await;
     pairs().for_each(|(a, b)| play.part_pair(a, b));
-    sleep(Duration::from_secs(15)).await;
+    sleep(form.short_hole).await;
     let heal = play.heal().await;
-    play.end("black hole for 15 s", vec![heal]).await
+    play.end(format!("black hole for {:?}", form.short_hole), vec![heal]).await
 }
 
-/// The same for ten minutes: longer than a lane waits, so that the fate of what was under way is unknown.
-pub async fn long_black_hole(over: Over, actor: &str) -> Score {
-    let mut play = Play::begin(over, actor).await;
+/// The same for longer than a lane waits, so that the fate of what was under way is unknown.
+pub async fn long_black_hole(over: Over, form: Form) -> Score {
+    let lane = tempo().lane.min(form.long_hole / 2);
+    let mut play = Play::begin(over, Tempo { lane }, &form).await;
     pairs().for_each(|(a, b)| play.part_pair(a, b));
-    sleep(Duration::from_secs(600)).await;
+    sleep(form.long_hole).await;
     let heal = play.heal().await;
-    let score = play.stage.score("black hole for 10 min", vec![heal]).await;
+    let fault = format!("black hole for {:?} (lanes wait {lane:?})", form.long_hole);
+    let score = play.stage.score(fault, vec![heal]).await;
     // Two windows, each shared by two senders.
-    assert!(score.unknown <= 200, "{score}");
+    assert!((1..=200).contains(&score.unknown), "{score}");
     score
 }
 
 /// The leader misses a receiver and takes it off the list, though its senders have links to it.
-pub async fn removed(over: Over, actor: &str) -> Score {
-    let play = Play::begin(over, actor).await;
+pub async fn removed(over: Over, form: Form) -> Score {
+    let play = Play::begin(over, tempo(), &form).await;
     let mut heal = Vec::new();
     for _ in 0..2 {
         play.part_pair(play.leader, RECEIVER);

@@ -70,6 +70,8 @@ pub(crate) struct Notes {
 pub(crate) struct Told {
     pub(crate) id: Option<NodeId>,
     pub(crate) seen: Seen,
+    /// The peers that it is linked to.
+    pub(crate) linked: BTreeSet<NodeId>,
     /// The receivers that are open, by namespace.
     pub(crate) receivers: BTreeSet<(String, ReceiverId)>,
     /// By namespace: how many times it was told, and what came last.
@@ -145,6 +147,7 @@ impl Notes {
                 told.ledgers.insert(namespace, (before + 1, ledger));
             }
             Said::View(seen) => told.seen = seen,
+            Said::Linked(peers) => told.linked = peers,
             Said::Failed(reason) => told.failed.push(reason),
         }
     }

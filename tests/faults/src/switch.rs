@@ -3,7 +3,10 @@
 use std::{
     net::Ipv4Addr,
     process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use anyhow::{Context, ensure};
@@ -36,6 +39,19 @@ impl Switch {
         switch.within("link add bridge type bridge")?;
         switch.within("link set bridge up")?;
         Ok(switch)
+    }
+
+    /// Whether this process may make one. If not, it says why not, once.
+    #[allow(clippy::print_stdout, reason = "for whoever reads the output of a test")]
+    pub fn is_permitted() -> bool {
+        static PERMITTED: OnceLock<bool> = OnceLock::new();
+        *PERMITTED.get_or_init(|| match Self::new() {
+            Ok(_) => true,
+            Err(reason) => {
+                println!("no network namespaces here ({reason:#}): proxies part the network");
+                false
+            }
+        })
     }
 
     /// Joins one more namespace.

@@ -67,6 +67,8 @@ pub enum Said {
     Ledger(String, Ledger),
     /// The list has changed, as the node sees it.
     View(Seen),
+    /// The peers that the node has a connection to now, and hears from.
+    Linked(BTreeSet<NodeId>),
     /// Something went wrong.
     Failed(String),
 }
@@ -159,6 +161,10 @@ impl fmt::Display for Said {
                 let mut receivers = receivers.iter();
                 receivers.try_for_each(|(name, id)| write!(f, " {name} {}", receiver(id)))
             }
+            Self::Linked(peers) => {
+                write!(f, "linked")?;
+                peers.iter().try_for_each(|id| write!(f, " {}", id.0))
+            }
             Self::Failed(reason) => write!(f, "failed {}", reason.replace('\n', " ")),
         }
     }
@@ -208,6 +214,10 @@ impl FromStr for Said {
                     receivers.insert((name, words.receiver()?));
                 }
                 Self::View(Seen { leader, nodes, receivers })
+            }
+            "linked" => {
+                let peers = words.0.map(|id| id.parse().map(NodeId));
+                Self::Linked(peers.collect::<Result<_, _>>()?)
             }
             other => bail!("an unknown word: {other}"),
         })
@@ -267,6 +277,8 @@ mod tests {
             Said::Ledger(namespace(), ledger),
             Said::View(seen),
             Said::View(Seen::default()),
+            Said::Linked([NodeId(1), NodeId(3)].into()),
+            Said::Linked(BTreeSet::new()),
             Said::Failed("for a reason".into()),
         ];
         for said in all {
