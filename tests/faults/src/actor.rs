@@ -42,16 +42,17 @@ pub async fn perform(node: Node, mut orders: mpsc::Receiver<Order>, say: Say) {
                 say(Said::Ledger(namespace.clone(), node.ledger(&namespace)));
                 Ok(())
             }
+            Order::Queued { namespace } => {
+                let metrics = node.metrics();
+                let known = metrics.namespaces.iter().find(|(name, _)| name.as_str() == namespace);
+                say(Said::Queued(namespace, known.map_or(0, |(_, known)| known.queued)));
+                Ok(())
+            }
             Order::Send { namespace, handle, count, pause_micros } => {
                 sender(&node, &mut senders, &namespace).await.map(|sender| {
                     let pause = Duration::from_micros(pause_micros);
                     let flow = send(sender, handle, count, pause, say.clone());
                     flows.insert(handle, AbortOnDropHandle::new(tokio::spawn(flow)));
-                })
-            }
-            Order::Mark { namespace, handle } => {
-                sender(&node, &mut senders, &namespace).await.map(|sender| {
-                    tasks.spawn(mark(sender, handle, say.clone()));
                 })
             }
         };
@@ -138,21 +139,6 @@ async fn send(sender: Sender<Message>, handle: u32, count: u64, pause: Duration,
         if !pause.is_zero() {
             sleep(pause).await;
         }
-    }
-}
-
-async fn mark(sender: Sender<Message>, handle: u32, say: Say) {
-    let receipt = sender.send_tracked(message(handle, 0, PADDING)).await;
-    let taken = match receipt {
-        Ok(mut receipt) => {
-            say(Said::Accepted(handle, 0));
-            receipt.taken().await.map_err(|error| error.to_string())
-        }
-        Err(error) => Err(error.without_value().to_string()),
-    };
-    match taken {
-        Ok(()) => say(Said::Taken(handle)),
-        Err(error) => say(Said::Failed(format!("mark: {error}"))),
     }
 }
 

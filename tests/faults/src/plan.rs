@@ -38,7 +38,7 @@ impl Form {
     pub fn short(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
-            kills: 5,
+            kills: 3,
             flaps: 4,
             short_hole: Duration::from_secs(5),
             long_hole: Duration::from_secs(8),

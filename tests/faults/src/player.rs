@@ -76,10 +76,11 @@ pub(crate) struct Told {
     pub(crate) receivers: BTreeSet<(String, ReceiverId)>,
     /// By namespace: how many times it was told, and what came last.
     pub(crate) ledgers: BTreeMap<String, (u64, Ledger)>,
+    /// By namespace: how many messages had come in and were not received.
+    pub(crate) queued: HashMap<String, u64>,
     /// When the last message of a handle came.
     pub(crate) last: HashMap<u32, Instant>,
     pub(crate) halted: HashSet<u32>,
-    pub(crate) taken: HashSet<u32>,
     pub(crate) failed: Vec<String>,
     pause: Pause,
 }
@@ -136,15 +137,15 @@ impl Notes {
                 self.log.lock().push(entry);
             }
             Said::Accepted(handle, number) => self.oracle.note_accepted(handle, number),
-            Said::Taken(handle) => {
-                told.taken.insert(handle);
-            }
             Said::Halted(handle) => {
                 told.halted.insert(handle);
             }
             Said::Ledger(namespace, ledger) => {
                 let before = told.ledgers.get(&namespace).map_or(0, |(times, _)| *times);
                 told.ledgers.insert(namespace, (before + 1, ledger));
+            }
+            Said::Queued(namespace, count) => {
+                told.queued.insert(namespace, count);
             }
             Said::View(seen) => told.seen = seen,
             Said::Linked(peers) => told.linked = peers,

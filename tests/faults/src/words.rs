@@ -29,13 +29,6 @@ pub enum Order {
         /// How long to wait after each message.
         pause_micros: u64,
     },
-    /// Send one message, number 0, and say when it is taken.
-    Mark {
-        /// The channel.
-        namespace: String,
-        /// Whose message it is.
-        handle: u32,
-    },
     /// Send no more.
     Halt {
         /// Whose messages they were.
@@ -43,6 +36,11 @@ pub enum Order {
     },
     /// Say what has become of the messages.
     Ledger {
+        /// The channel.
+        namespace: String,
+    },
+    /// Say how many messages have come in and were not received.
+    Queued {
         /// The channel.
         namespace: String,
     },
@@ -59,12 +57,12 @@ pub enum Said {
     Received(Entry),
     /// `send` returned `Ok`.
     Accepted(u32, u64),
-    /// The receipt of a mark says that it was taken.
-    Taken(u32),
     /// Nothing more is sent by that handle.
     Halted(u32),
     /// What has become of the messages.
     Ledger(String, Ledger),
+    /// How many messages of a channel have come in and were not received.
+    Queued(String, u64),
     /// The list has changed, as the node sees it.
     View(Seen),
     /// The peers that the node has a connection to now, and hears from.
@@ -104,9 +102,9 @@ impl fmt::Display for Order {
             Self::Send { namespace, handle, count, pause_micros } => {
                 write!(f, "send {namespace} {handle} {count} {pause_micros}")
             }
-            Self::Mark { namespace, handle } => write!(f, "mark {namespace} {handle}"),
             Self::Halt { handle } => write!(f, "halt {handle}"),
             Self::Ledger { namespace } => write!(f, "ledger {namespace}"),
+            Self::Queued { namespace } => write!(f, "queued {namespace}"),
         }
     }
 }
@@ -128,9 +126,9 @@ impl FromStr for Order {
                 count: words.parse()?,
                 pause_micros: words.parse()?,
             },
-            "mark" => Self::Mark { namespace: words.parse()?, handle: words.parse()? },
             "halt" => Self::Halt { handle: words.parse()? },
             "ledger" => Self::Ledger { namespace: words.parse()? },
+            "queued" => Self::Queued { namespace: words.parse()? },
             other => bail!("an unknown order: {other}"),
         })
     }
@@ -145,7 +143,6 @@ impl fmt::Display for Said {
                 write!(f, "received {handle} {number} {rerouted} {redelivered}")
             }
             Self::Accepted(handle, number) => write!(f, "accepted {handle} {number}"),
-            Self::Taken(handle) => write!(f, "taken {handle}"),
             Self::Halted(handle) => write!(f, "halted {handle}"),
             Self::Ledger(namespace, ledger) => {
                 let Ledger { accepted, taken, unknown, dropped, in_flight, .. } = ledger;
@@ -155,6 +152,7 @@ impl fmt::Display for Said {
                     "ledger {namespace} {accepted} {taken} {unknown} {decode} {no_receiver} {in_flight}"
                 )
             }
+            Self::Queued(namespace, count) => write!(f, "queued {namespace} {count}"),
             Self::View(Seen { leader, nodes, receivers }) => {
                 write!(f, "view {} {}", leader.map_or(0, |id| id.0), nodes.len())?;
                 nodes.iter().try_for_each(|id| write!(f, " {}", id.0))?;
@@ -192,7 +190,6 @@ impl FromStr for Said {
                 redelivered: words.parse()?,
             }),
             "accepted" => Self::Accepted(words.parse()?, words.parse()?),
-            "taken" => Self::Taken(words.parse()?),
             "halted" => Self::Halted(words.parse()?),
             "ledger" => {
                 let (namespace, mut ledger) = (words.parse()?, Ledger::default());
@@ -204,6 +201,7 @@ impl FromStr for Said {
                 ledger.in_flight = words.parse()?;
                 Self::Ledger(namespace, ledger)
             }
+            "queued" => Self::Queued(words.parse()?, words.parse()?),
             "view" => {
                 let leader = Some(words.parse()?).filter(|id| *id != 0).map(NodeId);
                 let count: usize = words.parse()?;
@@ -250,9 +248,9 @@ mod tests {
         let orders = [
             Order::Receive { namespace: namespace(), capacity: 7, pause_micros: 8 },
             Order::Send { namespace: namespace(), handle: 1, count: 2, pause_micros: 3 },
-            Order::Mark { namespace: namespace(), handle: 1 },
             Order::Halt { handle: 1 },
             Order::Ledger { namespace: namespace() },
+            Order::Queued { namespace: namespace() },
         ];
         for order in orders {
             assert_eq!(order.to_string().parse::<Order>().unwrap(), order);
@@ -272,9 +270,9 @@ mod tests {
             Said::Opened(namespace(), id),
             Said::Received(entry),
             Said::Accepted(1, 2),
-            Said::Taken(1),
             Said::Halted(3),
             Said::Ledger(namespace(), ledger),
+            Said::Queued(namespace(), 7),
             Said::View(seen),
             Said::View(Seen::default()),
             Said::Linked([NodeId(1), NodeId(3)].into()),

@@ -115,11 +115,6 @@ impl Oracle {
         self.accepted.lock().insert(handle, number + 1);
     }
 
-    /// How many messages of one handle were accepted.
-    pub fn accepted_of(&self, handle: u32) -> u64 {
-        self.accepted.lock().get(&handle).copied().unwrap_or_default()
-    }
-
     /// How many messages were accepted.
     pub fn accepted(&self) -> u64 {
         self.accepted.lock().values().sum()

@@ -56,15 +56,24 @@ impl Stage {
         self.send(at, namespace, u64::MAX, Duration::from_millis(1))
     }
 
-    /// Sends one message, and waits until it is taken.
-    pub async fn mark(&mut self, at: usize, namespace: &str) {
-        let handle = self.next_handle;
-        self.next_handle += 1;
-        self.flows.insert(handle, Flow { seat: at, namespace: namespace.into(), endless: false });
-        self.order(at, Order::Mark { namespace: namespace.into(), handle });
+    /// Waits until so many messages of a handle have come in at a node, taken or not. The one that the
+    /// receiver has in hand may be counted twice.
+    pub async fn arrived(&mut self, at: usize, namespace: &str, handle: u32, count: u64) {
         let notes = self.notes(at);
-        let taken = || notes.with(|told| told.taken.contains(&handle));
-        eventually(|| taken().then_some(()).ok_or_else(|| "the mark is not taken".into())).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Counted first: what is received meanwhile is counted once.
+            let taken = notes.numbers_of(handle).len() as u64;
+            notes.with(|told| told.queued.remove(namespace));
+            self.order(at, Order::Queued { namespace: namespace.into() });
+            let queued = || notes.with(|told| told.queued.get(namespace).copied());
+            eventually(|| queued().map(drop).ok_or_else(|| format!("{at} does not answer"))).await;
+            let arrived = taken + queued().unwrap_or_default();
+            if arrived >= count {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{arrived} of {count} have come to {at}");
+        }
     }
 
     /// Waits until a node has received so many more messages.
@@ -90,15 +99,6 @@ impl Stage {
         })
         .await;
         last().1
-    }
-
-    /// Waits until so many messages of a handle were accepted.
-    pub async fn accepted(&self, handle: u32, count: u64) {
-        eventually(|| match self.oracle.accepted_of(handle) {
-            now if now >= count => Ok(()),
-            now => Err(format!("{now} of {count} were accepted")),
-        })
-        .await;
     }
 
     /// Sends no more, and waits until nothing is in flight.

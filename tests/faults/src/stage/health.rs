@@ -28,7 +28,9 @@ impl Stage {
     /// connection, nor a sender and its receiver less.
     pub async fn well(&self, since: Instant) -> Duration {
         eventually(|| self.is_well(since)).await;
-        since.elapsed()
+        let heal = since.elapsed();
+        eventually(|| self.is_linked_once_by_quic()).await;
+        heal
     }
 
     fn is_well(&self, since: Instant) -> Result<(), String> {
@@ -76,9 +78,7 @@ impl Stage {
         }
         match &self.net {
             Net::Within(cluster) => self.is_once(&needed, |a, b| cluster.connections(a, b)),
-            Net::Loopback(_) | Net::Switch(_) if self.over.kind == Kind::Quic => {
-                self.is_once_by_quic(&needed)
-            }
+            _ if self.is_quic() => self.is_linked(&needed),
             Net::Loopback(_) | Net::Switch(_) => {
                 let process = |at| self.player(at).process().id();
                 self.is_once(&needed, |a, b| sockets::connections(process(a), process(b)))
@@ -104,26 +104,46 @@ impl Stage {
         Ok(())
     }
 
-    /// The same where the kernel does not know who is at the other end. Who dials by QUIC takes a socket
-    /// for it, beside the one to listen at: there must be as many as pairs that say they are linked.
-    fn is_once_by_quic(&self, needed: &BTreeSet<(usize, usize)>) -> Result<(), String> {
-        let pair = |a: NodeId, b: NodeId| (a.min(b), a.max(b));
-        let (mut linked, mut dialled) = (BTreeSet::new(), 0);
-        for (_, player) in self.live() {
-            let Some(id) = player.id() else { continue };
-            dialled += sockets::udp(player.process().id()).saturating_sub(1);
-            player.notes.with(|told| linked.extend(told.linked.iter().map(|peer| pair(id, *peer))));
-        }
+    /// Whether processes are connected by QUIC: the kernel does not know who is at the other end.
+    fn is_quic(&self) -> bool {
+        self.over.kind == Kind::Quic && !matches!(self.net, Net::Within(_))
+    }
+
+    /// Those that need a connection have one, as they say.
+    fn is_linked(&self, needed: &BTreeSet<(usize, usize)>) -> Result<(), String> {
+        let linked = self.linked();
         for (a, b) in needed {
             let ids = self.player(*a).id().zip(self.player(*b).id());
             if !ids.is_some_and(|(a, b)| linked.contains(&pair(a, b))) {
                 return Err(format!("{a} and {b} are not linked"));
             }
         }
-        match dialled == linked.len() {
-            true => Ok(()),
-            false => Err(format!("{dialled} connections between {} pairs", linked.len())),
+        Ok(())
+    }
+
+    /// Who dials by QUIC takes a socket for it, beside the one to listen at, and keeps it for a moment
+    /// when the connection is over. There must be as many as pairs that say they are linked.
+    fn is_linked_once_by_quic(&self) -> Result<(), String> {
+        if !self.is_quic() {
+            return Ok(());
         }
+        let sockets = self.live().map(|(_, player)| sockets::udp(player.process().id()));
+        let dialled: usize = sockets.map(|count| count.saturating_sub(1)).sum();
+        let linked = self.linked().len();
+        match dialled == linked {
+            true => Ok(()),
+            false => Err(format!("{dialled} connections between {linked} pairs")),
+        }
+    }
+
+    /// The pairs that say that they are linked.
+    fn linked(&self) -> BTreeSet<(NodeId, NodeId)> {
+        let mut linked = BTreeSet::new();
+        for (_, player) in self.live() {
+            let Some(id) = player.id() else { continue };
+            player.notes.with(|told| linked.extend(told.linked.iter().map(|peer| pair(id, *peer))));
+        }
+        linked
     }
 
     /// Waits until a node sees that another one is off the list.
@@ -140,4 +160,8 @@ impl Stage {
     pub fn ids(&self) -> BTreeSet<NodeId> {
         self.live().filter_map(|(_, player)| player.id()).collect()
     }
+}
+
+fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
+    (a.min(b), a.max(b))
 }
