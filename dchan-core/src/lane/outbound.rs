@@ -305,7 +305,13 @@ impl Outbound {
 
     /// A message waits for credit. Returns whether there is something to say.
     pub(crate) fn ask(&mut self) -> bool {
-        if self.intent.wanting || !self.is_open() {
+        if !self.is_open() {
+            return false;
+        }
+        // Credit that is asked back before it could be used is missed: two lanes that ask at the same
+        // time would take it from each other for ever.
+        self.intent.active = true;
+        if self.intent.wanting {
             return false;
         }
         self.intent.wanting = true;

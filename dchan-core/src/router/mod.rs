@@ -39,6 +39,7 @@ use crate::{
 use homeless::Queue;
 use local::Claim;
 pub(crate) use local::{LocalItem, LocalLane, Values};
+use routes::Forgotten;
 
 /// Assigns the messages of one namespace.
 pub(crate) struct Router {
@@ -205,6 +206,7 @@ impl Router {
         let assigned = self.scan(|route| match route {
             Route::Remote(lane) => lane.with(|out| {
                 if !self.is_on_offer(out) {
+                    self.ask_in_turn(out);
                     return None;
                 }
                 let value = value.as_ref()?;
@@ -230,12 +232,14 @@ impl Router {
     /// Takes credit for one message out of the offer. As [`assign`](Self::assign), but for later.
     pub(crate) fn reserve(&self) -> Result<Reserved, Unassigned> {
         self.scan(|route| match route {
-            Route::Remote(lane) => lane.look(|out| {
-                self.is_on_offer(out).then(|| {
-                    let epoch = out.lane.reserve();
-                    self.use_offer(out);
-                    Reserved { route: route.clone(), epoch }
-                })
+            Route::Remote(lane) => lane.with(|out| {
+                if !self.is_on_offer(out) {
+                    self.ask_in_turn(out);
+                    return None;
+                }
+                let epoch = out.lane.reserve();
+                self.use_offer(out);
+                Some(Reserved { route: route.clone(), epoch })
             }),
             Route::Local(lane) => {
                 lane.reserve().then(|| Reserved { route: route.clone(), epoch: 0 })
@@ -257,6 +261,14 @@ impl Router {
             if self.offers.load(Ordering::Acquire) == offers {
                 return Err(Unassigned::Full);
             }
+        }
+    }
+
+    /// It is the turn of a lane that gave its credit back. Nobody has to wait for credit to be told that
+    /// there is use for it: while other lanes have some, its receiver would get nothing.
+    fn ask_in_turn(&self, out: &mut Out) {
+        if out.credit() == 0 {
+            out.lane.ask();
         }
     }
 
@@ -404,12 +416,16 @@ impl LaneOwner for Router {
             out.lane.ledger()
         });
         let it = |route: &Route| matches!(route, Route::Remote(known) if Arc::ptr_eq(known, lane));
-        if ended && self.forget(&mut state, lane.receiver, it) {
+        let was = if ended { self.forget(&mut state, lane.receiver, it) } else { None };
+        if was.is_some() {
             state.retired += ledger;
         }
         drop(state);
         self.place_homeless();
         self.settled.notify_waiters();
+        if was == Some(Forgotten::Draining) {
+            self.reopen(lane.receiver);
+        }
     }
 
     fn settled(&self) {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use net::{Net, Place};
 
 pub use net::Kind;
-pub use oracle::{Entry, Log, Message, Oracle, message};
+pub use oracle::{Entry, Log, Message, Oracle, Verdict, message};
 pub use slow::SlowMembership;
 pub use steps::{Impatience, Steps, after_polls, just_polls};
 pub use usage::Usage;
