@@ -10,7 +10,7 @@ use super::{
     peer::{Role, info_of},
 };
 use crate::{
-    Addr, Call, ErrorKind, Identify, PeerInfo, RequestError,
+    Addr, Breach, Call, ErrorKind, Identify, PeerInfo, RequestError,
     link::{Backoff, Introduction, Rank, greet},
     log::Whole,
     wire::{Hello, Refusal},
@@ -45,6 +45,7 @@ impl Peer {
             let stopping = peer.shared.stopping.clone();
             stopping.run_until_cancelled(peer.dial_until_up()).await;
             peer.state.lock().dialling = false;
+            peer.shared.idle.notify_one();
             // Something may have come to want a link in the last moment.
             if !stopping.is_cancelled() && !peer.is_up() && peer.is_wanted() {
                 peer.dial_if_wanted();
@@ -77,7 +78,7 @@ impl Peer {
         let before = self.state.lock().dial_failed.replace(reason);
         if before == Some(*reason) {
             debug!(peer = %self.id, %addr, reason, error, "cannot link yet");
-        } else if let Some(held) = self.log.pass("dial") {
+        } else if let Some(held) = self.may_log("dial") {
             let suppressed = held.lines();
             if *transient {
                 info!(peer = %self.id, %addr, reason, error, suppressed, "cannot link yet");
@@ -128,14 +129,20 @@ async fn shake(
     };
     match timeout(shared.config.times.handshake, shaken).await {
         Ok(Ok(shaken)) => Ok(shaken),
-        Ok(Err(error)) => Err(failed(error)),
+        Ok(Err(error)) => {
+            // Whoever is not there, or slow, has broken nothing.
+            let nobody = [Breach::Late, Breach::Unfinished];
+            if let Some(kind) = error.breach().filter(|kind| !nobody.contains(kind)) {
+                shared.counters.breaches.count(kind.name());
+            }
+            Err(failed(error))
+        }
         Err(_) => Err(Failed::new(ErrorKind::TimedOut, "no connection in time".into())),
     }
 }
 
 fn failed(error: Introduction) -> Failed {
-    let reason = Whole(&error).to_string();
-    let word = error.word();
+    let (reason, word) = (Whole(&error).to_string(), error.word());
     match error {
         Introduction::Transport(error) => {
             let transient = error.kind.is_transient();
@@ -201,6 +208,10 @@ impl Peers {
             Ok(shaken) => shaken,
             // There is a link already, under another address, or it is being made.
             Err(Failed { found: Some(hello), transient: true, .. }) => return Ok(info_of(&hello)),
+            // This node itself, or a copy of it: whoever asks must know.
+            Err(Failed { found: Some(hello), .. }) if hello.node == self.shared.me.id => {
+                return Ok(info_of(&hello));
+            }
             Err(failed) => return Err(unreachable(failed)),
         };
         let info = info_of(&hello);

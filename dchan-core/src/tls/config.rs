@@ -2,17 +2,18 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
+use tokio::time::Instant;
 
 use super::{TlsError, material::Material};
 use crate::{log::Whole, transport::names_are_for};
 
 /// How often files are looked at, at most.
-const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(5) };
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Who this node is to others, and whom it believes: a certificate with its key, and the authority whose
 /// certificates it accepts. TLS 1.3 only, and both sides show a certificate.
@@ -189,17 +190,19 @@ impl fmt::Debug for Tls {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
     use crate::tls::Authority;
 
     /// Writes the files of a node at that host, so that they have changed.
-    fn write(at: &Path, authority: &Authority, host: &str, age: u64) {
+    fn write(at: &Path, authority: &Authority, host: &str, written: u64) {
         let issued = authority.issue([host]).unwrap();
         let parts = [authority.certificate_pem(), issued.certificate_pem(), issued.key_pem()];
         for (name, pem) in ["ca", "pem", "key"].iter().zip(parts) {
             fs::write(at.join(name), pem).unwrap();
             let file = fs::File::options().append(true).open(at.join(name)).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(written)).unwrap();
         }
     }
 
@@ -207,20 +210,24 @@ mod tests {
         Tls::from_files(at.join("ca"), at.join("pem"), at.join("key"))
     }
 
-    #[test]
-    fn files_that_change_are_read_again() {
+    #[tokio::test(start_paused = true)]
+    async fn files_that_change_are_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::new().unwrap();
-        write(dir.path(), &authority, "old", 100);
+        write(dir.path(), &authority, "old", 1);
         let tls = read_from(dir.path()).unwrap();
         assert_eq!(tls.names(), ["old"]);
-        write(dir.path(), &authority, "new", 50);
+        write(dir.path(), &authority, "new", 2);
+        assert_eq!(tls.names(), ["old"], "nobody has looked");
+        advance(LOOK).await;
         assert_eq!(tls.names(), ["new"]);
         // What cannot be used changes nothing, until it can.
         fs::write(dir.path().join("pem"), "half of a certif").unwrap();
+        advance(LOOK).await;
         assert_eq!(tls.names(), ["new"]);
         assert!(tls.reload().is_err());
-        write(dir.path(), &authority, "newest", 10);
+        write(dir.path(), &authority, "newest", 3);
+        advance(LOOK).await;
         assert_eq!(tls.names(), ["newest"]);
     }
 

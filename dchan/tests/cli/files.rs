@@ -61,7 +61,7 @@ pub(crate) fn through_three_processes(count: u64, options: &[&str]) {
     let count = count.to_string();
     let receiving = ["recv", "lines", "--count", &count];
     let mut recv = founders.start(1, &receiving, Stdio::null(), out);
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     let input = File::open(&from).unwrap().into();
     let mut send = founders.start(2, &["send", "lines"], input, Stdio::null());
     until("the whole file", || fs::metadata(&to).unwrap().len() >= len);

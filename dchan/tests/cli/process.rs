@@ -2,13 +2,15 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Far more than anything here takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,6 +23,11 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says why something is not tested here. Unlike what is printed, that is always shown.
+pub(crate) fn plainly(why: &str) {
+    let _shown = writeln!(std::io::stderr(), "\n{why}");
 }
 
 /// A process of the command line. Dropped, it is killed.
