@@ -9,7 +9,7 @@ use std::{
     alloc::System,
     future::IntoFuture,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use cap::Cap;
@@ -54,7 +54,7 @@ struct Sample {
 }
 
 async fn soak(cluster: Cluster, time: Duration) {
-    let started = Instant::now();
+    let started = tokio::time::Instant::now();
     let (kind, mut samples) = (cluster.kind, Vec::with_capacity(1 << 16));
     println!("{kind:?}, DCHAN_SEED={}", cluster.seed);
     let mut world = World::new(cluster).await;
