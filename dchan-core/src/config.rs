@@ -62,6 +62,9 @@ pub struct Limits {
     pub handshakes: usize,
     /// Questions of one peer that may be open at one time. Default 256.
     pub questions: usize,
+    /// Peers that are not on the list and may be linked, or have been and left lanes behind: those that
+    /// are about to join, and whoever claims to be. Default 1,024.
+    pub strangers: usize,
 }
 
 impl Default for Config {
@@ -97,6 +100,7 @@ impl Default for Limits {
             lanes: 65_536,
             handshakes: 256,
             questions: 256,
+            strangers: 1024,
         }
     }
 }
@@ -132,7 +136,8 @@ impl Config {
             ));
         }
         self.times.check()?;
-        let Limits { message, retained, link, lanes, handshakes, questions } = self.limits;
+        let Limits { message, retained, link, lanes, handshakes, questions, strangers } =
+            self.limits;
         let ranges = [
             ("limits.message", message, 1, 1 << 30),
             ("limits.retained", retained, 64 << 10, 1 << 50),
@@ -140,6 +145,7 @@ impl Config {
             ("limits.lanes", lanes as u64, 1, 1 << 24),
             ("limits.handshakes", handshakes as u64, 1, 1 << 16),
             ("limits.questions", questions as u64, 1, 1 << 16),
+            ("limits.strangers", strangers as u64, 1, 1 << 20),
         ];
         for (field, found, least, most) in ranges {
             if !(least..=most).contains(&found) {

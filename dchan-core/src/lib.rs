@@ -3,8 +3,10 @@
 //! Most users want the `dchan` crate, which puts this one together with a transport and a
 //! membership. Use this crate to write a [`Transport`] or a [`Membership`] of your own.
 
+mod breach;
 mod budget;
 mod channel;
+mod codec;
 mod config;
 mod id;
 mod inbox;
@@ -21,6 +23,7 @@ mod router;
 mod transport;
 mod wire;
 
+pub use breach::Breach;
 pub use channel::{
     Delivery, FlushError, OpenError, OwnedPermit, Permit, PermitError, Receipt, ReceiptError,
     Receiver, RecvError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,

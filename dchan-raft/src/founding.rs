@@ -8,17 +8,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dchan_core::{Addr, ClusterId, ErrorKind, MembershipError, NodeId, RequestError};
 use futures::future::join_all;
-use tokio::time::Instant;
 
 use crate::{
+    reminder::Reminder,
     rpc::{Answer, Ask, AskError, Status},
     shared::{Backoff, Shared},
     store::Belonging,
     types::Founding,
 };
 
-/// How long until it is said again who is missing: doubling, from the first to the second.
-const SAY_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Whoever waits for longer should know why: founders are seldom started at the same moment.
+const UNUSUAL: Duration = Duration::from_secs(3);
 
 /// The longest pause before another look: whoever comes last should not have to wait for the others.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
@@ -78,7 +78,7 @@ async fn lives_at(shared: &Shared, addr: &Addr) -> bool {
 /// Finds out which cluster this node belongs to, and writes it down.
 pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, MembershipError> {
     let mut backoff = Backoff::new(shared.config.times.backoff_max.min(LOOK_AGAIN));
-    let (mut say, mut again) = (Instant::now(), SAY_AGAIN.0);
+    let mut reminder = Reminder::new(Duration::ZERO);
     loop {
         let known = shared.store.belonging();
         if known.cluster.is_some() {
@@ -95,13 +95,11 @@ pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, Membership
                 return shared.store.accept(founding).await.map_err(storage);
             }
             Verdict::Propose(founders) => return propose(shared, founders).await,
-            Verdict::Wait(reason) => {
-                if say <= Instant::now() {
-                    tracing::info!(reason, "waits for the cluster");
-                    say = Instant::now() + again;
-                    again = (again * 2).min(SAY_AGAIN.1);
-                }
-            }
+            Verdict::Wait(reason) => match reminder.due() {
+                None => {}
+                Some(time) if time < UNUSUAL => tracing::info!(reason, "waits for the cluster"),
+                Some(time) => tracing::warn!(reason, ?time, "waits for the cluster"),
+            },
         }
         tokio::select! {
             paused = shared.pause(backoff.step(shared)) => paused?,

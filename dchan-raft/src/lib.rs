@@ -19,6 +19,7 @@ mod membership;
 mod network;
 mod presence;
 mod proposals;
+mod reminder;
 mod rpc;
 mod seal;
 mod server;

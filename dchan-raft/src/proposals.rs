@@ -123,6 +123,7 @@ fn gather(
 async fn commit(shared: &Shared, command: Command) -> Result<Version, String> {
     let times = &shared.config.times;
     let mut backoff = Backoff::new(times.backoff_max.min(times.election_min));
+    let mut reminder = shared.reminder();
     loop {
         match shared.ask_leader(Ask::Forward(command.clone())).await {
             Ok(Answer::Done(version)) => return Ok(version),
@@ -130,6 +131,7 @@ async fn commit(shared: &Shared, command: Command) -> Result<Version, String> {
             Ok(answer) => tracing::debug!(%command, ?answer, "not committed yet"),
             Err(error) => tracing::debug!(%command, %error, "not committed yet"),
         }
+        shared.say_waits(&mut reminder, "a change of the list");
         shared.pause_for_leader(backoff.step(shared)).await;
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     RaftConfig,
     leases::Leases,
     proposals::Proposal,
+    reminder::Reminder,
     rpc::{Answer, Ask, AskError, Envelope, Life},
     store::Store,
     telemetry::Telemetry,
@@ -252,6 +253,18 @@ impl Shared {
         let other = view.wait_for(|view| view.leader.is_some() && view.leader != before);
         // Either way it is time for another attempt.
         let _ = tokio::time::timeout(pause, other).await;
+    }
+
+    /// For those who wait for a leader: an election is over before the first one is due.
+    pub(crate) fn reminder(&self) -> Reminder {
+        Reminder::new(self.config.times.election_max * 3)
+    }
+
+    /// Says what it is that waits for a leader, if that is to be said now.
+    pub(crate) fn say_waits(&self, reminder: &mut Reminder, what: &str) {
+        let Some(time) = reminder.due() else { return };
+        let founders = &self.config.founders;
+        tracing::warn!(?founders, ?time, "{what} waits for a majority of the founders");
     }
 
     /// Something from half of a time to one and a half of it.

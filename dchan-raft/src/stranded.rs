@@ -5,26 +5,21 @@ use std::{collections::BTreeSet, time::Duration};
 use dchan_core::{Addr, NodeId};
 use futures::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::time::Instant;
 
-use crate::shared::Shared;
+use crate::{reminder::Reminder, shared::Shared};
 
 /// How long an election may take before anything is said.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is said again.
-const SAY_EVERY: Duration = Duration::from_secs(30);
-
 /// For how long there has been no leader with a majority.
 #[derive(Debug)]
 pub(crate) struct Stranded {
-    since: Instant,
-    said: Option<Instant>,
+    reminder: Reminder,
 }
 
 impl Stranded {
     pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), said: None }
+        Self { reminder: Reminder::new(PATIENCE) }
     }
 
     pub(crate) fn led(&mut self) {
@@ -33,12 +28,7 @@ impl Stranded {
 
     /// Says it, if it is time to.
     pub(crate) async fn unled(&mut self, shared: &Shared) {
-        let due = self.said.is_none_or(|last| last.elapsed() >= SAY_EVERY);
-        if self.since.elapsed() < PATIENCE || !due {
-            return;
-        }
-        self.said = Some(Instant::now());
-        let silent = self.since.elapsed();
+        let Some(silent) = self.reminder.due() else { return };
         match lost(shared).await {
             Some(lost) => tracing::error!(
                 ?silent,

@@ -58,12 +58,12 @@ mod node;
 
 pub use builder::Builder;
 pub use dchan_core::{
-    Addr, AddrError, Boot, ClusterId, Config, ConfigError, Delivery, Dropped, FlushError, Health,
-    Incarnation, Ledger, Limits, LinkState, Links, Membership, MembershipError, MemoryNetwork,
-    Metrics, Namespace, NamespaceError, NodeEntry, NodeId, NotReady, OpenError, OpenReceiver,
-    OpenSender, OwnedPermit, Permit, PermitError, Receipt, ReceiptError, Receiver, ReceiverId,
-    RecvError, SendError, SendTimeoutError, Sender, ShutdownError, StaticMembership, Times,
-    Transport, TransportError, TryRecvError, TrySendError, Version, View,
+    Addr, AddrError, Boot, Breach, ClusterId, Config, ConfigError, Delivery, Dropped, FlushError,
+    Health, Incarnation, Ledger, Limits, LinkState, Links, Membership, MembershipError,
+    MemoryNetwork, Metrics, Namespace, NamespaceError, NodeEntry, NodeId, NotReady, OpenError,
+    OpenReceiver, OpenSender, OwnedPermit, Permit, PermitError, Receipt, ReceiptError, Receiver,
+    ReceiverId, RecvError, SendError, SendTimeoutError, Sender, ShutdownError, StaticMembership,
+    Times, Transport, TransportError, TryRecvError, TrySendError, Version, View,
 };
 pub use error::StartError;
 pub use node::Node;

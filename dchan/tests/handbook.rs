@@ -109,6 +109,15 @@ async fn every_metric_is_listed() {
     assert_eq!(listed, written);
 }
 
+#[test]
+fn every_kind_of_breach_is_listed() {
+    let table = HANDBOOK.split_once("\n| kind |").expect("the table").1;
+    let names = table.lines().skip(2).map_while(|line| line.strip_prefix("| `"));
+    let listed: Vec<&str> = names.filter_map(|rest| rest.split('`').next()).collect();
+    let kinds: Vec<&str> = dchan::Breach::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(listed, kinds);
+}
+
 /// Other tables begin with a metric and more.
 fn is_word(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')

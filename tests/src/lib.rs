@@ -1,7 +1,8 @@
 //! What a third party needs to write a [`Transport`](dchan_core::Transport) and to prove it: the suite
 //! that checks every rule of `docs/contract.md` ([`transport_suite!`]), and a worked example
-//! ([`tcp`]).
+//! ([`tcp`]). Besides, a peer that breaks every rule ([`adversary`]).
 
+pub mod adversary;
 pub mod cluster;
 pub mod tcp;
 pub mod transport;

@@ -141,11 +141,7 @@ fn values_mut<T: 'static>(queue: &mut dyn AnyQueue) -> Option<&mut Values<T>> {
 #[inline]
 fn decode<T: DeserializeOwned>(record: Record, receipt: Option<Arc<ReceiptCell>>) -> Item<T> {
     let bytes = record.body.len() as u64;
-    // What is left over would be another type's: `from_bytes` would not notice.
-    let value = match postcard::take_from_bytes(&record.body) {
-        Ok((value, [])) => Some(value),
-        _ => None,
-    };
+    let value = crate::codec::decode(&record.body);
     Item { value, flags: record.flags, bytes, receipt }
 }
 

@@ -356,7 +356,9 @@ impl<T: Serialize + Send + 'static> Sender<T> {
 
 fn fault_of<T>(value: T, fault: EncodeFault) -> SendError<T> {
     match fault {
-        EncodeFault::Encode(error) => SendError::Encode { value, reason: error.to_string() },
+        EncodeFault::Encode(error) => {
+            SendError::Encode { value, reason: crate::codec::reason(&error) }
+        }
         EncodeFault::TooLarge { len, max } => SendError::TooLarge { value, size: len, limit: max },
     }
 }

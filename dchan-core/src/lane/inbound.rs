@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::Epoch;
-use crate::wire::{CHUNK, Chunk, DataHeader, Flags, Records, WireError};
+use crate::{
+    Breach,
+    wire::{CHUNK, Chunk, DataHeader, Flags, Records, WireError},
+};
 
 /// The receiving side of a lane: checks that messages come in order, once, and puts large ones together.
 #[derive(Debug, Default)]
@@ -56,8 +59,10 @@ pub(crate) enum LaneFault {
     Frame { expected: u64, found: u64 },
     #[error("message {found} where {expected} was due")]
     Sequence { expected: u64, found: u64 },
-    #[error("{what}: {found} where at most {expected} were granted")]
+    #[error("{what}: {found} where there can be at most {expected}")]
     Credit { what: &'static str, expected: u64, found: u64 },
+    #[error("{what}: {found} after {expected}")]
+    Backwards { what: &'static str, expected: u64, found: u64 },
     #[error("{found} messages taken where only {expected} were handed")]
     Taken { expected: u64, found: u64 },
     #[error("resumed at frame {found}, which is not from {} to {}", expected.0, expected.1)]
@@ -66,8 +71,26 @@ pub(crate) enum LaneFault {
     Part(&'static str),
     #[error("data after the end of the lane")]
     Finished,
+    #[error(
+        "{found} messages that cannot be decoded and are not confirmed: expected at most {expected}"
+    )]
+    Unconfirmed { expected: u64, found: u64 },
     #[error(transparent)]
     Wire(#[from] WireError),
+}
+
+impl LaneFault {
+    pub(crate) fn breach(&self) -> Breach {
+        match self {
+            Self::Frame { .. } | Self::Sequence { .. } => Breach::Order,
+            Self::Credit { .. } | Self::Backwards { .. } => Breach::Credit,
+            Self::Taken { .. } | Self::Resume { .. } => Breach::Future,
+            Self::Part(_) => Breach::Part,
+            Self::Finished => Breach::Untimely,
+            Self::Unconfirmed { .. } => Breach::Unconfirmed,
+            Self::Wire(error) => error.breach(),
+        }
+    }
 }
 
 impl Inbound {
@@ -116,6 +139,11 @@ impl Inbound {
 
     pub(crate) fn skipped(&self) -> Vec<u64> {
         self.skipped.iter().copied().collect()
+    }
+
+    /// How many messages could not be decoded and the sender has not confirmed.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.skipped.len() as u64
     }
 
     /// Whether the sender has said that nothing more comes.

@@ -58,6 +58,10 @@ pub(crate) struct Outbound {
     ledger: Ledger,
 }
 
+/// No receiver has more room than this, in messages or bytes beyond what it was handed: so sums of
+/// credit stay far from overflowing.
+const MOST_CREDIT: u64 = 1 << 42;
+
 /// Credit, as the receiver granted it in this connection.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone, Hash))]
@@ -151,7 +155,12 @@ impl Outbound {
     /// Whether credit that was asked back and that permits held is free now. It goes back with the next
     /// poll, and not before, as the last permit's message may be about to use some of it.
     fn gives_back(&self) -> bool {
-        self.intent.owes_credit && self.limits.reserved == 0
+        self.intent.owes_credit && self.limits.reserved == 0 && !self.intent.fin_said
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// Whether messages can still be assigned to it.
@@ -244,6 +253,7 @@ impl Outbound {
         if epoch != self.epoch || self.phase != Phase::Attached {
             return Ok(());
         }
+        self.check(credit)?;
         self.settle(credit.taken, &credit.skipped)?;
         let limit = Amount::new(credit.limit_messages, credit.limit_bytes);
         self.limits.granted = self.limits.granted.max(limit);
@@ -251,9 +261,34 @@ impl Outbound {
         Ok(())
     }
 
+    /// Whether a receiver can have said that. Limits count from the lane's beginning and never fall
+    /// within a connection, until the end of the lane is said.
+    fn check(&self, credit: &wire::Credit) -> Result<(), LaneFault> {
+        let Limits { granted, .. } = self.limits;
+        let limits = [
+            ("messages granted", credit.limit_messages, granted.messages, self.handed.messages),
+            ("bytes granted", credit.limit_bytes, granted.bytes, self.handed.bytes),
+        ];
+        for (what, found, before, handed) in limits {
+            let expected = handed.saturating_add(MOST_CREDIT);
+            if found > expected {
+                return Err(LaneFault::Credit { what, expected, found });
+            }
+            if found < before && !self.intent.fin_said {
+                return Err(LaneFault::Backwards { what, expected: before, found });
+            }
+        }
+        if credit.taken < self.settled {
+            let (expected, found) = (self.settled, credit.taken);
+            return Err(LaneFault::Backwards { what: "messages taken", expected, found });
+        }
+        Ok(())
+    }
+
     /// The receiver asks for credit that is not needed. Returns whether there is something to say.
     pub(crate) fn on_reclaim(&mut self, epoch: Epoch) -> bool {
-        if epoch != self.epoch || self.phase != Phase::Attached {
+        // Behind `Fin` the lane says nothing more: all of its credit is free there.
+        if epoch != self.epoch || self.phase != Phase::Attached || self.intent.fin_said {
             return false;
         }
         let unused = self.limits.total().saturating_sub(self.accepted);
@@ -270,7 +305,13 @@ impl Outbound {
 
     /// A message waits for credit. Returns whether there is something to say.
     pub(crate) fn ask(&mut self) -> bool {
-        if self.intent.wanting || !self.is_open() {
+        if !self.is_open() {
+            return false;
+        }
+        // Credit that is asked back before it could be used is missed: two lanes that ask at the same
+        // time would take it from each other for ever.
+        self.intent.active = true;
+        if self.intent.wanting {
             return false;
         }
         self.intent.wanting = true;

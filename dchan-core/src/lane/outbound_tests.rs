@@ -117,13 +117,34 @@ fn credit_and_answers_of_another_connection_do_not_count() {
     lane.on_resumed(2, &wire::Resumed { next_frame: 0, credit: credit(0, 3, 300) }).unwrap();
     lane.on_resumed(2, &wire::Resumed { next_frame: 0, credit: credit(0, 9, 900) }).unwrap();
     assert_eq!(lane.credit(), 3, "the first answer counts");
-    lane.on_credit(2, &credit(0, 2, 200)).unwrap();
-    assert_eq!(lane.credit(), 3, "a limit never falls");
+    lane.on_credit(2, &credit(0, 3, 300)).unwrap();
+    assert_eq!(lane.credit(), 3, "said again, it counts once");
     lane.on_credit(1, &credit(0, 9, 900)).unwrap();
     assert!(!lane.on_reclaim(1), "late");
     assert_eq!(lane.credit(), 3);
     send(&mut lane, b"a");
     assert!(!lane.has_business(1) && lane.has_business(2));
+}
+
+#[test]
+fn credit_that_cannot_be_is_a_fault() {
+    let mut lane = attached(9, 900);
+    send(&mut lane, b"a");
+    assert_eq!(polled(&mut lane, 1).len(), 1);
+    lane.on_credit(1, &credit(1, 10, 1000)).unwrap();
+    let backwards = |what, expected, found| Err(LaneFault::Backwards { what, expected, found });
+    let said = lane.on_credit(1, &credit(1, 9, 1000));
+    assert_eq!(said, backwards("messages granted", 10, 9));
+    let said = lane.on_credit(1, &credit(1, 10, 999));
+    assert_eq!(said, backwards("bytes granted", 1000, 999));
+    let said = lane.on_credit(1, &credit(0, 10, 1000));
+    assert_eq!(said, backwards("messages taken", 1, 0));
+    for endless in [credit(1, u64::MAX, 1000), credit(1, 10, u64::MAX)] {
+        assert!(matches!(lane.on_credit(1, &endless), Err(LaneFault::Credit { .. })));
+    }
+    let resumed = resume(&mut lane, 2, 1, credit(1, u64::MAX, u64::MAX));
+    assert!(matches!(resumed, Err(LaneFault::Credit { .. })));
+    assert_eq!(lane.credit(), 0);
 }
 
 #[test]
@@ -137,7 +158,7 @@ fn messages_settle_inside_a_segment() {
     let outcomes: Vec<_> = cells.iter().map(|cell| cell.outcome()).collect();
     let (taken, bad) = (Some(Outcome::Taken), Some(Outcome::Undecodable));
     assert_eq!(outcomes, [taken, bad, taken, None, None]);
-    lane.on_credit(1, &credit(2, 9, 100)).unwrap();
+    lane.on_credit(1, &credit(3, 9, 100)).unwrap();
     assert_eq!(account(&lane), [5, 2, 0, 1, 2], "old news");
     let found = lane.on_credit(1, &credit(6, 9, 100));
     assert_eq!(found, Err(LaneFault::Taken { expected: 5, found: 6 }));
@@ -395,4 +416,18 @@ fn a_value_is_adopted_or_given_back() {
     let [LaneFrame::Data(_, records)] = &frames[..] else { panic!("{frames:?}") };
     let flags: Vec<_> = records.clone().map(|record| record.flags).collect();
     assert_eq!(flags, [Flags::REROUTED.with(Flags::TRACKED)]);
+}
+
+#[test]
+fn credit_that_was_asked_for_and_not_used_yet_is_missed() {
+    let mut lane = attached(10, 1000);
+    lane.on_reclaim(1);
+    assert!(!lane.intent.wanting, "nothing was sent");
+    assert!(lane.ask());
+    lane.on_credit(1, &credit(0, 20, 2000)).unwrap();
+    // Another lane wants it, too: this one gives all back, and goes on waiting for its share.
+    lane.on_reclaim(1);
+    assert_eq!((lane.credit(), lane.intent.wanting), (0, true));
+    lane.on_reclaim(1);
+    assert!(!lane.intent.wanting, "nobody came for it");
 }

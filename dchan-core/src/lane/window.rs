@@ -10,7 +10,10 @@ mod share;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Amount, LaneFault};
-use crate::wire::{CHUNK, Want};
+use crate::{
+    Frame,
+    wire::{CHUNK, RECORD_HEADER, Want},
+};
 
 /// A lane's place in a [`Window`].
 pub(crate) type SlotId = u64;
@@ -40,8 +43,10 @@ pub(crate) struct Window {
     largest: u64,
 }
 
-/// Nobody can ask for more than this, in bytes, so that sums stay far from overflowing.
+/// No capacity is above this, and nobody can ask for more bytes: so sums stay far from overflowing.
 const LARGEST: u64 = 1 << 40;
+/// No frame has more messages than this.
+const MOST_IN_FRAME: u64 = (Frame::MAX / RECORD_HEADER) as u64;
 
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
@@ -99,7 +104,10 @@ pub(crate) struct Grants {
 impl Window {
     pub(crate) fn new(capacity: Amount) -> Self {
         Self {
-            capacity: capacity.max(Amount::new(1, 1)),
+            capacity: Amount::new(
+                capacity.messages.clamp(1, LARGEST),
+                capacity.bytes.clamp(1, LARGEST),
+            ),
             used: Amount::default(),
             stored: 0,
             slots: BTreeMap::new(),
@@ -255,16 +263,25 @@ impl Window {
         Ok(())
     }
 
-    /// The sender is in this process and gives back at once what it has not used.
-    pub(crate) fn give_back(&mut self, id: SlotId, reserved: u64) {
+    /// The sender is in this process and gives back at once what it has not used and not promised to
+    /// permits. `wanting`: it waits for more. Returns whether it had anything to give.
+    pub(crate) fn give_back(&mut self, id: SlotId, reserved: u64, wanting: bool) -> bool {
+        let mut given = Amount::default();
         self.change(id, |slot| {
             let unused = slot.unused();
             let bytes = if reserved > 0 { 0 } else { unused.bytes };
-            slot.returned += Amount::new(unused.messages.saturating_sub(reserved), bytes);
+            given = Amount::new(unused.messages.saturating_sub(reserved), bytes);
+            slot.returned += given;
             slot.reclaiming = false;
         });
+        // One that has nothing to give must not seem to have changed: it would be asked again at once.
+        self.set_wanting(id, wanting);
+        given != Amount::default()
+    }
+
+    /// A sender in this process has a permit less: it may have something to give back now.
+    pub(crate) fn released(&mut self) {
         self.asked_all = false;
-        self.set_wanting(id, false);
     }
 
     /// The sender is in this process and waits for credit.
@@ -288,6 +305,12 @@ impl Window {
     /// Whether a lane has taken messages that its sender has not been told of.
     pub(crate) fn owes(&self, id: SlotId) -> bool {
         self.slots.get(&id).is_some_and(|slot| slot.live && slot.told != slot.taken.messages)
+    }
+
+    /// How many messages may have come from a lane whose sender has not heard of those before: it says
+    /// what it knows in each frame, and is granted no more than there is room for beyond that.
+    pub(crate) fn most_unconfirmed(&self) -> u64 {
+        self.capacity.messages + MOST_IN_FRAME
     }
 
     fn set_wanting(&mut self, id: SlotId, wanting: bool) {

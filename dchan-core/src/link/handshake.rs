@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::ProtocolError;
 use crate::{
-    ErrorKind, Frame, FrameBatch, Identity, LaneId, NodeId, Received, TransportError,
+    Breach, ErrorKind, Frame, FrameBatch, Identity, LaneId, NodeId, Received, TransportError,
     transport::{Connection, FrameSink, FrameStream},
-    wire::{Control, Hello, Refusal, VERSION},
+    wire::{Control, Hello, Refusal, VERSION, shown},
 };
 
 /// Why a connection did not come to stand.
@@ -22,6 +22,19 @@ pub(crate) enum Introduction {
 }
 
 impl Introduction {
+    /// What there is to count when a stranger came with this, unless nobody is to blame.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        match self {
+            Self::Transport(error) => match error.kind {
+                ErrorKind::Protocol => Some(Breach::Malformed),
+                ErrorKind::TimedOut => Some(Breach::Late),
+                _ => Some(Breach::Unfinished),
+            },
+            Self::Protocol(error) => Some(error.kind),
+            Self::Refused(refusal, _) => refusal.breach(),
+        }
+    }
+
     /// One word for metrics.
     pub(crate) fn word(&self) -> &'static str {
         match self {
@@ -91,20 +104,19 @@ impl Hello {
         if self.version != theirs.version {
             return Err(Refusal::Version { ours: self.version, theirs: theirs.version });
         }
-        let text = |text: &str| text.chars().take(64).collect::<String>();
         let host = theirs.addr.host();
         if let Some(identity) = identity
             && !identity.is_for(host)
         {
-            let names = identity.names.iter().take(8).map(|name| text(name)).collect();
+            let names = identity.names.iter().take(8).map(|name| shown(name)).collect();
             return Err(Refusal::Name { names, host: host.into() });
         }
         if self.cluster_name != theirs.cluster_name {
-            let (ours, theirs) = (text(&self.cluster_name), text(&theirs.cluster_name));
+            let (ours, theirs) = (shown(&self.cluster_name), shown(&theirs.cluster_name));
             return Err(Refusal::ClusterName { ours, theirs });
         }
         if self.transport != theirs.transport {
-            let (ours, theirs) = (text(&self.transport), text(&theirs.transport));
+            let (ours, theirs) = (shown(&self.transport), shown(&theirs.transport));
             return Err(Refusal::Transport { ours, theirs });
         }
         match (self.cluster, theirs.cluster) {
@@ -139,13 +151,10 @@ pub(crate) async fn greet(
     }
 }
 
-/// The listener's part: hears who knocks.
+/// The listener's part: hears who knocks. One that speaks another version is told so, whatever else is
+/// in its hello.
 pub(crate) async fn expect_hello(connection: &mut Connection) -> Result<Hello, Introduction> {
     match hear(&mut *connection.stream, &connection.peer).await? {
-        Control::Hello(theirs) if theirs.version != VERSION => {
-            let theirs = theirs.version;
-            Err(Introduction::Refused(Refusal::Version { ours: VERSION, theirs }, None))
-        }
         Control::Hello(theirs) => Ok(theirs),
         other => Err(unexpected("hello", &other).into()),
     }
@@ -174,8 +183,11 @@ pub(crate) async fn refuse(
 }
 
 fn unexpected(expected: &str, found: &Control) -> ProtocolError {
-    let found: String = format!("{found:?}").chars().take(64).collect();
-    ProtocolError(format!("expected a {expected}, found {found}"))
+    not_it(&format!("expected a {expected}, found {}", shown(&format!("{found:?}"))))
+}
+
+fn not_it(what: &str) -> ProtocolError {
+    ProtocolError::new(Breach::Handshake, what)
 }
 
 async fn say(sink: &mut dyn FrameSink, control: &Control) -> Result<(), TransportError> {
@@ -198,15 +210,22 @@ async fn hear(stream: &mut dyn FrameStream, peer: &crate::Addr) -> Result<Contro
     }
     let first = batch.pop().map(|frame| (frame.lane, frame.payload));
     let Some((LaneId::CONTROL, payload)) = first else {
-        return Err(ProtocolError("expected a handshake, found another lane's frame".into()).into());
+        return Err(not_it("expected a handshake, found another lane's frame").into());
     };
     if !batch.is_empty() {
-        return Err(ProtocolError("expected a handshake, found more than that".into()).into());
+        return Err(not_it("expected a handshake, found more than that").into());
     }
-    let mut payload: Bytes = payload;
-    match Control::decode_next(&mut payload).map_err(ProtocolError::from)? {
-        Some(control) if payload.is_empty() => Ok(control),
-        _ => Err(ProtocolError("expected a handshake, found none".into()).into()),
+    let mut rest: Bytes = payload.clone();
+    match Control::decode_next(&mut rest) {
+        Ok(Some(control)) if rest.is_empty() => Ok(control),
+        // Another version may have another hello: its number is where it always was.
+        Ok(_) | Err(_) => match Hello::version_of(&payload) {
+            Some(theirs) if theirs != VERSION => {
+                Err(Introduction::Refused(Refusal::Version { ours: VERSION, theirs }, None))
+            }
+            _ => Err(not_it(&format!("expected a handshake, found {} other bytes", payload.len()))
+                .into()),
+        },
     }
 }
 

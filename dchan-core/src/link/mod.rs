@@ -13,13 +13,29 @@ pub(crate) use liveness::Verdict;
 pub(crate) use outbox::{Outbox, Polled, ReadyLane};
 pub(crate) use session::{Cut, Endpoint, Session, Side};
 
-/// A peer broke the protocol: what it did, in words.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the peer broke the protocol: {0}")]
-pub(crate) struct ProtocolError(pub(crate) String);
+use crate::{Breach, LaneId, lane::LaneFault, wire::WireError};
 
-impl From<crate::wire::WireError> for ProtocolError {
-    fn from(error: crate::wire::WireError) -> Self {
-        Self(error.to_string())
+/// A peer broke the protocol: of which kind that is, and what it did, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the peer broke the protocol: {what}")]
+pub(crate) struct ProtocolError {
+    pub(crate) kind: Breach,
+    what: String,
+}
+
+impl ProtocolError {
+    pub(crate) fn new(kind: Breach, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into() }
+    }
+
+    /// What was said in a lane, or of it.
+    pub(crate) fn in_lane(id: LaneId, fault: &LaneFault) -> Self {
+        Self::new(fault.breach(), format!("lane {id}: {fault}"))
+    }
+}
+
+impl From<WireError> for ProtocolError {
+    fn from(error: WireError) -> Self {
+        Self::new(error.breach(), error.to_string())
     }
 }

@@ -14,6 +14,8 @@ const QUANTUM: usize = 64 * 1024;
 /// The most frames and control messages that may wait. They are answers to what the peer sends: one
 /// that asks without listening is cut off.
 const WAITING: usize = 64 * 1024;
+/// The same in bytes of frames: room for a dozen of the largest questions and answers.
+const WAITING_BYTES: usize = 64 << 20;
 
 /// A lane with something to send.
 pub(crate) trait ReadyLane: Send + Sync {
@@ -42,7 +44,7 @@ struct Queues {
     /// Lanes coming in whose sender should be told of credit.
     owed: Vec<LaneId>,
     /// Whole frames: requests, and last words of lanes that are gone.
-    frames: VecDeque<Frame>,
+    frames: FrameBatch,
     ready: VecDeque<Arc<dyn ReadyLane>>,
     flow: Flow,
     asleep: bool,
@@ -61,7 +63,7 @@ impl Outbox {
         let queues = Queues {
             control: VecDeque::new(),
             owed: Vec::new(),
-            frames: VecDeque::new(),
+            frames: FrameBatch::new(),
             ready: VecDeque::new(),
             flow: Flow::new(window),
             asleep: false,
@@ -81,7 +83,7 @@ impl Outbox {
     }
 
     pub(crate) fn frames(&self, frames: impl IntoIterator<Item = Frame>) {
-        self.put(|queues| queues.frames.extend(frames));
+        self.put(|queues| frames.into_iter().for_each(|frame| queues.frames.push(frame)));
     }
 
     /// A lane has something to send. The caller asks once until it is polled.
@@ -104,10 +106,11 @@ impl Outbox {
     fn put(&self, put: impl FnOnce(&mut Queues)) {
         let mut queues = self.queues.lock();
         put(&mut queues);
-        if queues.control.len() + queues.frames.len() > WAITING {
+        let waiting = queues.control.len() + queues.frames.len();
+        if waiting > WAITING || queues.frames.bytes() > WAITING_BYTES {
             queues.overflow = true;
             queues.control.clear();
-            queues.frames.clear();
+            queues.frames = FrameBatch::new();
         }
         let wake = std::mem::take(&mut queues.asleep);
         drop(queues);
@@ -154,7 +157,7 @@ impl Outbox {
         let mut messages = 0;
         let mut queues = self.queues.lock();
         while batch.bytes() < BATCH
-            && let Some(frame) = queues.frames.pop_front()
+            && let Some(frame) = queues.frames.pop()
         {
             if frame.lane.is_data() {
                 queues.flow.on_sent(frame.payload.len() as u64);

@@ -20,7 +20,7 @@ use super::{
     outbox::{Asleep, control_frames},
 };
 use crate::{
-    Config, Frame, FrameBatch, LaneId, Received, TransportError,
+    Breach, Config, ErrorKind, Frame, FrameBatch, LaneId, Received, TransportError,
     config::Times,
     lane::Epoch,
     metrics::PeerCounters,
@@ -51,6 +51,16 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
+    /// Of which kind it is, if the peer broke the protocol.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        match self {
+            Self::Protocol(error) => Some(error.kind),
+            Self::Transport(error) if error.kind == ErrorKind::Protocol => Some(Breach::Malformed),
+            Self::Overflow => Some(Breach::Unread),
+            _ => None,
+        }
+    }
+
     /// One word for metrics.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -70,7 +80,11 @@ pub(crate) trait Endpoint: Send + Sync + 'static {
     /// A frame has come in. Returns how many messages end in it.
     fn on_frame(&self, epoch: Epoch, frame: Frame) -> Result<u64, ProtocolError>;
     /// One heartbeat has passed: whether the peer was heard from.
-    fn on_verdict(&self, epoch: Epoch, verdict: Verdict);
+    ///
+    /// # Errors
+    ///
+    /// The peer owes something for too long.
+    fn on_verdict(&self, epoch: Epoch, verdict: Verdict) -> Result<(), ProtocolError>;
     /// What to say in a heartbeat.
     fn beat(&self) -> Beat;
     /// The credit of incoming lanes whose senders should be told of it.
@@ -274,7 +288,7 @@ impl Session {
         if self.outbox.has_overflown() {
             return Err(Cut::Overflow);
         }
-        self.endpoint.on_verdict(self.epoch, verdict);
+        self.endpoint.on_verdict(self.epoch, verdict)?;
         self.outbox.control(Control::Beat(self.endpoint.beat()));
         Ok(())
     }

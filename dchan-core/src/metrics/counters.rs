@@ -72,4 +72,6 @@ pub(crate) struct PeerCounters {
 pub(crate) struct NodeCounters {
     /// Connections of strangers and peers that did not come to stand, by reason.
     pub(crate) handshakes_failed: Tally,
+    /// Breaches of the protocol by strangers and peers, by kind.
+    pub(crate) breaches: Tally,
 }

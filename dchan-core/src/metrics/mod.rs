@@ -32,6 +32,9 @@ pub struct Metrics {
     pub tasks: usize,
     /// Connections that came in and did not come to stand, by reason.
     pub handshakes_failed: BTreeMap<&'static str, u64>,
+    /// How often others broke the protocol, or came with what cannot be linked, by the
+    /// [name](crate::Breach::name) of its kind: strangers as well as peers.
+    pub breaches: BTreeMap<&'static str, u64>,
     /// The list of nodes and receivers.
     pub list: ListMetrics,
     /// Every peer that the list has, or that there is something left of.
@@ -81,7 +84,7 @@ pub struct PeerMetrics {
     pub cuts: BTreeMap<&'static str, u64>,
     /// Dials that came to nothing, by reason.
     pub dials_failed: BTreeMap<&'static str, u64>,
-    /// Breaches of the protocol by the peer, by kind.
+    /// Breaches of the protocol by the peer, by the [name](crate::Breach::name) of their kind.
     pub protocol_errors: BTreeMap<&'static str, u64>,
     /// How often the peer was out of reach for `times.lane`, so that all lanes were given up.
     pub given_up: u64,

@@ -83,6 +83,11 @@ impl Text {
         for (reason, count) in &metrics.handshakes_failed {
             self.sample(name, &[("reason", reason)], count);
         }
+        let name = "dchan_breaches_total";
+        self.family(name, Counter, "Breaches of the protocol by strangers and peers.");
+        for (kind, count) in &metrics.breaches {
+            self.sample(name, &[("kind", kind)], count);
+        }
         self.ledger(
             "dchan_node",
             "that the node accepted since it started",

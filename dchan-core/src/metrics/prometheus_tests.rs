@@ -104,7 +104,7 @@ fn peer() -> PeerMetrics {
         links: counts("dialled"),
         cuts: counts("silent"),
         dials_failed: counts("unreachable"),
-        protocol_errors: counts("link"),
+        protocol_errors: counts("order"),
         given_up: 1,
         queue: QueueMetrics { unconfirmed: 7, window: 8, control: 9, frames: 10, lanes: 11 },
         lanes_out: 12,
@@ -136,6 +136,7 @@ fn metrics() -> Metrics {
         ready: false,
         tasks: 9,
         handshakes_failed: BTreeMap::from([("broken", 1), ("version", 2)]),
+        breaches: BTreeMap::from([("malformed", 1), ("version", 2)]),
         list: ListMetrics {
             version: Version(4),
             leader: Some(NodeId(1)),

@@ -39,6 +39,7 @@ impl Inner {
             ready: health.ready,
             tasks: self.shared.tasks.len(),
             handshakes_failed: self.shared.counters.handshakes_failed.read(),
+            breaches: self.shared.counters.breaches.read(),
             list,
             peers: self.peers.all().iter().map(|peer| (peer.id, peer.metrics())).collect(),
             namespaces: self.namespaces(),

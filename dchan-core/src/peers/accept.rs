@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
-use super::{Peers, peer::Role};
+use super::{Peers, Shared, dial::with_source, door::Door, peer::Role};
 use crate::{
-    Addr, Connection, Incoming, Listener,
+    Addr, Breach, Connection, ErrorKind, Incoming, Listener, TransportError,
     link::{Introduction, Rank, expect_hello, refuse},
     wire::{Hello, Refusal},
 };
 
 /// Takes connections in until the node stops. Each is shaken hands with in a task of its own.
 pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn Listener>) {
-    let places = Arc::new(Semaphore::new(peers.shared.config.limits.handshakes));
+    let config = &peers.shared.config;
+    let door = Door::new(config.limits.handshakes, config.times.handshake / 5);
     let stopping = peers.shared.stopping.clone();
     loop {
         let accepted = tokio::select! {
@@ -29,16 +30,18 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
             }
         };
         // Dropping it aborts it: nothing waits for a peer when too many knock at once.
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = door.enter(&stopping) else {
             peers.turned_away(&incoming.peer);
             continue;
         };
         let peers = peers.clone();
         peers.clone().shared.spawn(async move {
-            let stopping = peers.shared.stopping.clone();
             let from = incoming.peer.clone();
-            if let Some(Err(error)) = stopping.run_until_cancelled(peers.take_in(incoming)).await {
-                peers.not_taken_in(&from, &error);
+            match place.cancel.run_until_cancelled(peers.take_in(incoming)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => peers.not_taken_in(&from, &error),
+                None if peers.shared.stopping.is_cancelled() => {}
+                None => peers.not_taken_in(&from, &late(&from).into()),
             }
             drop(place);
         });
@@ -48,37 +51,48 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
 impl Peers {
     /// Too many are in their handshake.
     fn turned_away(&self, from: &Addr) {
-        self.shared.counters.handshakes_failed.count("crowded");
-        if let Some(held) = self.shared.log.pass("crowded") {
-            let (most, suppressed) = (self.shared.config.limits.handshakes, held.lines());
+        let Shared { counters, log, config, .. } = &*self.shared;
+        counters.handshakes_failed.count("crowded");
+        counters.breaches.count(Breach::Crowded.name());
+        if let Some(held) = log.pass("crowded") {
+            let (most, suppressed) = (config.limits.handshakes, held.lines());
             warn!(%from, most, suppressed, "connection dropped: too many are in their handshake");
         }
     }
 
+    /// Each kind has lines of its own: noise does not hide that a node is misconfigured.
     fn not_taken_in(&self, from: &Addr, error: &Introduction) {
-        let reason = error.word();
+        let (reason, kind) = (error.word(), error.breach().map(Breach::name));
         self.shared.counters.handshakes_failed.count(reason);
-        if let Some(held) = self.shared.log.pass("handshake") {
-            let suppressed = held.lines();
-            warn!(%from, reason, %error, suppressed, "connection refused: no handshake");
+        if let Some(kind) = kind {
+            self.shared.counters.breaches.count(kind);
+        }
+        if let Some(held) = self.shared.log.pass(kind.unwrap_or("handshake")) {
+            let (error, suppressed) = (with_source(error), held.lines());
+            warn!(%from, reason, kind, error, suppressed, "connection refused: no handshake");
         }
     }
 
     async fn take_in(self: &Arc<Self>, incoming: Incoming) -> Result<(), Introduction> {
         let limit = self.shared.config.times.handshake;
-        let late = || {
-            crate::TransportError::new(
-                crate::ErrorKind::TimedOut,
-                "shake hands with",
-                &incoming.peer,
-            )
-        };
+        let from = incoming.peer.clone();
+        let late = || late(&from);
         let heard = async {
             let mut connection = incoming.ready.await?;
-            let theirs = expect_hello(&mut connection).await?;
+            let theirs = expect_hello(&mut connection).await;
             Ok::<_, Introduction>((connection, theirs))
         };
         let (connection, theirs) = timeout(limit, heard).await.map_err(|_| late())??;
+        let theirs = match theirs {
+            Ok(theirs) => theirs,
+            Err(error) => {
+                if let Introduction::Refused(refusal, _) = &error {
+                    let told = refuse(connection, refusal.clone(), self.shared.hello(0));
+                    timeout(limit, told).await.map_err(|_| late())??;
+                }
+                return Err(error);
+            }
+        };
         match timeout(limit, self.answer(connection, theirs)).await {
             Ok(answered) => answered,
             Err(_) => Err(late().into()),
@@ -95,7 +109,10 @@ impl Peers {
             refuse(connection, refusal.clone(), mine).await?;
             return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
         }
-        let peer = self.peer(theirs.node, None);
+        let Some(peer) = self.admit(theirs.node) else {
+            refuse(connection, Refusal::Busy, mine).await?;
+            return Err(Introduction::Refused(Refusal::Busy, Some(Box::new(theirs))));
+        };
         let rank = Rank { attempt: theirs.attempt, dialler: theirs.node };
         match peer.install(&theirs, rank) {
             Ok(installed) => {
@@ -105,13 +122,18 @@ impl Peers {
                 Ok(())
             }
             Err(refusal) => {
+                refuse(connection, refusal.clone(), mine).await?;
+                if refusal.breach().is_some() {
+                    return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
+                }
                 self.shared.counters.handshakes_failed.count(refusal.word());
                 debug!(peer = %theirs.node, reason = refusal.word(), %refusal, "one link is enough");
-                if let Refusal::Established { .. } | Refusal::Outdated { .. } = refusal {
-                    refuse(connection, refusal, mine).await?;
-                }
                 Ok(())
             }
         }
     }
+}
+
+fn late(from: &Addr) -> TransportError {
+    TransportError::new(ErrorKind::TimedOut, "shake hands with", from)
 }

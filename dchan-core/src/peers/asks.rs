@@ -7,7 +7,7 @@ use tokio::sync::{mpsc::error::TrySendError, oneshot};
 
 use super::Peer;
 use crate::{
-    Ask, ErrorKind, Frame, LaneId, Question, RequestError, Requests, link::ProtocolError,
+    Ask, Breach, ErrorKind, Frame, LaneId, Question, RequestError, Requests, link::ProtocolError,
     wire::CHUNK,
 };
 
@@ -30,8 +30,8 @@ pub(super) struct Asks {
     open: HashMap<u64, oneshot::Sender<Result<Bytes, RequestError>>>,
     /// Waiting for a connection.
     waiting: Vec<Ask>,
-    /// What has come of the question or answer that is on its way here.
-    partial: BytesMut,
+    /// What has come of the question or answer that is on its way here, with its number and kind.
+    partial: Option<(u64, u8, BytesMut)>,
     /// Questions of the other side that are being answered.
     taken: usize,
 }
@@ -43,10 +43,47 @@ impl Asks {
 
     /// The connection is gone. Whether open questions were heard is not known.
     pub(super) fn on_down(&mut self) {
-        self.partial = BytesMut::new();
+        self.partial = None;
         for (_, reply) in self.open.drain() {
             let _gone = reply.send(Err(RequestError::Broken));
         }
+    }
+
+    /// Adds a part. Returns the whole, once the last one is here.
+    fn put_together(
+        &mut self,
+        id: u64,
+        kind: u8,
+        part: Bytes,
+    ) -> Result<Option<Bytes>, ProtocolError> {
+        let more = kind & MORE != 0;
+        let kind = kind & !MORE;
+        if !(QUESTION..=NONE).contains(&kind) {
+            let what = format!("a request frame of unknown kind {kind}: expected 1 to 4");
+            return Err(ProtocolError::new(Breach::Undecodable, what));
+        }
+        let (begun, of, mut whole) = self.partial.take().unwrap_or((id, kind, BytesMut::new()));
+        if (begun, of) != (id, kind) {
+            let what = format!(
+                "a part of kind {kind} of question {id} in the midst of kind {of} of question {begun}"
+            );
+            return Err(ProtocolError::new(Breach::Part, what));
+        }
+        let len = whole.len() + part.len();
+        if len > Requests::MAX {
+            let what =
+                format!("a question or an answer of {len} bytes: expected {}", Requests::MAX);
+            return Err(ProtocolError::new(Breach::TooLarge, what));
+        }
+        if !more && whole.is_empty() {
+            return Ok(Some(part));
+        }
+        whole.extend_from_slice(&part);
+        if more {
+            self.partial = Some((id, kind, whole));
+            return Ok(None);
+        }
+        Ok(Some(whole.freeze()))
     }
 
     /// No connection could be made.
@@ -91,24 +128,13 @@ impl Peer {
 
     pub(super) fn on_request_frame(self: &Arc<Self>, payload: Bytes) -> Result<(), ProtocolError> {
         let (Some(id), Some(&kind)) = (payload.get(..8), payload.get(8)) else {
-            return Err(ProtocolError(format!("a request frame of {} bytes", payload.len())));
+            let what = format!("a request frame of {} bytes: expected {HEADER}", payload.len());
+            return Err(ProtocolError::new(Breach::Undecodable, what));
         };
         let id = id.try_into().map(u64::from_le_bytes).unwrap_or_default();
         let mut asks = self.asks.lock();
-        let len = asks.partial.len() + payload.len() - HEADER;
-        if len > Requests::MAX {
-            return Err(ProtocolError(format!("a request of more than {} bytes", Requests::MAX)));
-        }
-        let body = payload.slice(HEADER..);
-        if kind & MORE != 0 {
-            asks.partial.extend_from_slice(&body);
+        let Some(body) = asks.put_together(id, kind, payload.slice(HEADER..))? else {
             return Ok(());
-        }
-        let body = if asks.partial.is_empty() {
-            body
-        } else {
-            asks.partial.extend_from_slice(&body);
-            std::mem::take(&mut asks.partial).freeze()
         };
         let answer = match kind {
             QUESTION => {
@@ -119,9 +145,12 @@ impl Peer {
             }
             ANSWER => Ok(body),
             BUSY => Err(RequestError::Busy),
-            NONE => Err(RequestError::Broken),
-            kind => return Err(ProtocolError(format!("a request frame of unknown kind {kind}"))),
+            _ => Err(RequestError::Broken),
         };
+        if id >= asks.next {
+            let what = format!("an answer to question {id}, which was never asked");
+            return Err(ProtocolError::new(Breach::Future, what));
+        }
         if let Some(reply) = asks.open.remove(&id) {
             let _gone = reply.send(answer);
         }

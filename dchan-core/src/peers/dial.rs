@@ -10,7 +10,7 @@ use super::{
     peer::{Role, info_of},
 };
 use crate::{
-    Addr, Call, ErrorKind, Identify, PeerInfo, RequestError,
+    Addr, Breach, Call, ErrorKind, Identify, PeerInfo, RequestError,
     link::{Backoff, Introduction, Rank, greet},
     wire::{Hello, Refusal},
 };
@@ -44,6 +44,7 @@ impl Peer {
             let stopping = peer.shared.stopping.clone();
             stopping.run_until_cancelled(peer.dial_until_up()).await;
             peer.state.lock().dialling = false;
+            peer.shared.idle.notify_one();
             // Something may have come to want a link in the last moment.
             if !stopping.is_cancelled() && !peer.is_up() && peer.is_wanted() {
                 peer.dial_if_wanted();
@@ -76,7 +77,7 @@ impl Peer {
         let before = self.state.lock().dial_failed.replace(reason);
         if before == Some(*reason) {
             debug!(peer = %self.id, %addr, reason, error, "cannot link yet");
-        } else if let Some(held) = self.log.pass("dial") {
+        } else if let Some(held) = self.may_log("dial") {
             let suppressed = held.lines();
             if *transient {
                 info!(peer = %self.id, %addr, reason, error, suppressed, "cannot link yet");
@@ -127,17 +128,28 @@ async fn shake(
     };
     match timeout(shared.config.times.handshake, shaken).await {
         Ok(Ok(shaken)) => Ok(shaken),
-        Ok(Err(error)) => Err(failed(error)),
+        Ok(Err(error)) => {
+            // Whoever is not there, or slow, has broken nothing.
+            let nobody = [Breach::Late, Breach::Unfinished];
+            if let Some(kind) = error.breach().filter(|kind| !nobody.contains(kind)) {
+                shared.counters.breaches.count(kind.name());
+            }
+            Err(failed(error))
+        }
         Err(_) => Err(Failed::new(ErrorKind::TimedOut, "no connection in time".into())),
     }
 }
 
-fn failed(error: Introduction) -> Failed {
-    let reason = match std::error::Error::source(&error) {
+/// An error in words, with what lies below it.
+pub(super) fn with_source(error: &Introduction) -> String {
+    match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    };
-    let word = error.word();
+    }
+}
+
+fn failed(error: Introduction) -> Failed {
+    let (reason, word) = (with_source(&error), error.word());
     match error {
         Introduction::Transport(error) => {
             let transient = error.kind.is_transient();

@@ -1,70 +1,39 @@
 //! The lanes that come in from a peer.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::warn;
 
-use super::Peer;
+use super::{Peer, in_lanes::InEntry};
 use crate::{
-    LaneId,
+    Breach, LaneId,
     inbox::{Inbox, Source, Upstream},
     lane::{Epoch, LaneFault, SlotId},
     link::ProtocolError,
     wire::{Attach, Closed, Control, LaneFrame, Resumed},
 };
 
-/// The lanes that come in from a peer, and those that are over but not confirmed.
-#[derive(Default)]
-pub(super) struct Incoming {
-    entries: BTreeMap<LaneId, InEntry>,
-}
-
-pub(super) enum InEntry {
-    Live(Arc<Inbox>, SlotId),
-    /// How it ended. Kept until the sender confirms that it knows, or its process is gone.
-    Over(Closed),
-}
-
-impl Incoming {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// How many are live, and how many are over.
-    pub(super) fn count(&self) -> (usize, usize) {
-        let live = self.entries.values().filter(|entry| matches!(entry, InEntry::Live(..))).count();
-        (live, self.entries.len() - live)
-    }
-
-    fn live(&self) -> Vec<(Arc<Inbox>, SlotId)> {
-        let live = |entry: &InEntry| match entry {
-            InEntry::Live(inbox, slot) => Some((inbox.clone(), *slot)),
-            InEntry::Over(_) => None,
-        };
-        self.entries.values().filter_map(live).collect()
-    }
-
-    pub(super) fn tombstones(&self) -> Vec<Closed> {
-        let over = |entry: &InEntry| match entry {
-            InEntry::Live(..) => None,
-            InEntry::Over(closed) => Some(closed.clone()),
-        };
-        self.entries.values().filter_map(over).collect()
-    }
-}
-
 impl Peer {
     /// The connection is gone.
     pub(super) fn cut_incoming(&self) {
-        let live = self.incoming.lock().live();
+        let live = {
+            let mut incoming = self.incoming.lock();
+            incoming.cut();
+            incoming.live()
+        };
         live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.cut(slot)));
+    }
+
+    /// A sender may be slow to give credit back, but not for ever: others wait for it.
+    pub(super) fn check_reclaims(&self) -> Result<(), ProtocolError> {
+        self.incoming.lock().check_answers(self.shared.config.times.lane)
     }
 
     /// The process at the other end is gone: it will not ask how its lanes ended.
     pub(super) fn bury_incoming(&self) {
         let live = self.incoming.lock().live();
-        self.incoming.lock().entries.clear();
+        self.incoming.lock().clear();
         live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.sender_lost(slot, false)));
     }
 
@@ -88,19 +57,20 @@ impl Peer {
                 return Ok(0);
             }
             LaneFrame::ClosedAck => {
-                let mut incoming = self.incoming.lock();
-                if let Some(InEntry::Over(_)) = incoming.entries.get(&id) {
-                    incoming.entries.remove(&id);
-                }
+                self.incoming.lock().confirm(id);
                 return Ok(0);
             }
             _ => {}
         }
-        let (inbox, slot) = match self.incoming.lock().entries.get(&id) {
+        let (inbox, slot) = match self.incoming.lock().get(id) {
             Some(InEntry::Live(inbox, slot)) => (inbox.clone(), *slot),
             // It was closed while this was under way: its sender has it, too.
-            Some(InEntry::Over(_)) | None => return Ok(messages),
+            Some(InEntry::Over(_)) => return Ok(messages),
+            None => return self.on_unknown(epoch, id, &frame).map(|()| messages),
         };
+        if let LaneFrame::Want(_) | LaneFrame::Fin = frame {
+            self.incoming.lock().answered(id);
+        }
         let handled = inbox.with(|core| match frame {
             LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
             LaneFrame::Chunk(header, chunk) => core.chunk(slot, epoch, &header, chunk),
@@ -115,6 +85,16 @@ impl Peer {
         Ok(messages)
     }
 
+    /// A frame of a lane that is not here. Of one that was given up, its sender says that it is over.
+    fn on_unknown(&self, epoch: Epoch, id: LaneId, frame: &LaneFrame) -> Result<(), ProtocolError> {
+        let present = self.outbox().is_some_and(|outbox| outbox.epoch == epoch);
+        if !present || matches!(frame, LaneFrame::Fin) {
+            return Ok(());
+        }
+        let what = format!("data of lane {id}, which was never opened");
+        Err(ProtocolError::new(Breach::UnknownLane, what))
+    }
+
     /// A lane whose sender breaks the rules ends, or the same would happen in the next connection.
     fn fail_incoming(
         &self,
@@ -123,13 +103,13 @@ impl Peer {
         slot: SlotId,
         fault: &LaneFault,
     ) -> ProtocolError {
-        if let Some(held) = self.log.pass("lane") {
+        if let Some(held) = self.may_log("lane") {
             let suppressed = held.lines();
             warn!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, suppressed, "lane ended");
         }
-        self.incoming.lock().entries.remove(&id);
+        self.incoming.lock().forget(id);
         inbox.with(|core| core.sender_lost(slot, false));
-        ProtocolError(format!("lane {id}: {fault}"))
+        ProtocolError::in_lane(id, fault)
     }
 
     fn on_attach(
@@ -138,7 +118,7 @@ impl Peer {
         id: LaneId,
         attach: &Attach,
     ) -> Result<(), ProtocolError> {
-        let known = match self.incoming.lock().entries.get(&id) {
+        let known = match self.incoming.lock().get(id) {
             Some(InEntry::Live(inbox, slot)) => Some((inbox.clone(), *slot)),
             Some(InEntry::Over(closed)) => {
                 self.control_in(epoch, Control::Closed(closed.clone()));
@@ -163,12 +143,10 @@ impl Peer {
         id: LaneId,
         attach: &Attach,
     ) -> Result<(), ProtocolError> {
-        if self.incoming.lock().entries.len() >= self.shared.config.limits.lanes {
-            let most = self.shared.config.limits.lanes;
-            return Err(ProtocolError(format!("more than {most} lanes")));
-        }
         let inbox = self.shared.inbox(&attach.receiver);
         let inbox = inbox.filter(|inbox| inbox.namespace == attach.namespace);
+        let most = self.shared.config.limits.lanes;
+        self.incoming.lock().check_room(attach.receiver, most)?;
         let upstream: Arc<dyn Upstream> = self.clone();
         let source = Source::Remote { node: self.id, lane: id, upstream };
         let opened = inbox.is_some_and(|inbox| {
@@ -176,8 +154,7 @@ impl Peer {
                 let opened = core.open(source, epoch, attach);
                 if let Some(slot) = opened {
                     // Before anybody can hear of the lane, or end it.
-                    let live = InEntry::Live(inbox.clone(), slot);
-                    self.incoming.lock().entries.insert(id, live);
+                    self.incoming.lock().begin(id, inbox.clone(), slot);
                 }
                 opened.is_some()
             })
@@ -192,7 +169,7 @@ impl Peer {
     /// The credit of those of the lanes that this connection has.
     pub(super) fn credit_of(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control> {
         let credit = |id: &LaneId| {
-            let (inbox, slot) = match self.incoming.lock().entries.get(id)? {
+            let (inbox, slot) = match self.incoming.lock().get(*id)? {
                 InEntry::Live(inbox, slot) => (inbox.clone(), *slot),
                 InEntry::Over(_) => return None,
             };
@@ -214,6 +191,7 @@ impl Upstream for Peer {
     }
 
     fn reclaim(&self, lane: LaneId) {
+        self.incoming.lock().ask(lane);
         self.control(Control::Reclaim(lane));
     }
 
@@ -222,8 +200,11 @@ impl Upstream for Peer {
     }
 
     fn closed(&self, closed: Closed) {
-        self.incoming.lock().entries.insert(closed.lane, InEntry::Over(closed.clone()));
+        self.incoming.lock().end(closed.clone());
         self.control(Control::Closed(closed));
+        if !self.is_up() {
+            self.shared.idle.notify_one();
+        }
     }
 
     fn watch(&self, inbox: &Arc<Inbox>) {

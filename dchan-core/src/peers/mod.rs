@@ -3,6 +3,8 @@
 mod accept;
 mod asks;
 mod dial;
+mod door;
+mod in_lanes;
 mod incoming;
 mod out_lane;
 mod peer;

@@ -13,13 +13,13 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
-use super::{OutLane, Shared, asks::Asks, incoming::Incoming};
+use super::{OutLane, Shared, asks::Asks, in_lanes::InLanes};
 use crate::{
-    Addr, LaneId, LinkState, LogLimit, Namespace, NodeId, PeerInfo, ReceiverId, Version,
+    Addr, Held, LaneId, LinkState, LogLimit, Namespace, NodeId, PeerInfo, ReceiverId, Version,
     inbox::Inbox,
     lane::Epoch,
     link::{Outbox, Ranks},
@@ -39,7 +39,7 @@ pub(crate) struct Peer {
     outbox: ArcSwapOption<Outbox>,
     /// The epoch of the connection that stands, or 0: for those who wait for a link.
     up: watch::Sender<Epoch>,
-    pub(super) incoming: Mutex<Incoming>,
+    pub(super) incoming: Mutex<InLanes>,
     pub(super) asks: Mutex<Asks>,
     watched: Mutex<Vec<Weak<Inbox>>>,
     pub(super) counters: Arc<PeerCounters>,
@@ -56,10 +56,14 @@ pub(super) struct PeerState {
     hello: Option<Hello>,
     epoch: Epoch,
     standing: Option<CancellationToken>,
+    /// When the last connection ended.
+    fell: Option<Instant>,
     outs: BTreeMap<LaneId, Arc<OutLane>>,
     /// Lanes that were given up while the link was down: the other end does not know yet.
     given_up: HashMap<LaneId, (Namespace, ReceiverId)>,
     suspect: bool,
+    /// The link has been down for so long that the lanes were given up.
+    lost: bool,
     pub(super) dialling: bool,
     /// Why the last dial failed, since there was a connection.
     pub(super) dial_failed: Option<&'static str>,
@@ -122,6 +126,14 @@ impl Peer {
         self.shared.tasks.spawn(task.instrument(self.span.clone()))
     }
 
+    /// Whether a line of that kind may be written. Those who are not on the list share one limit, as
+    /// anybody can come under any number of ids.
+    pub(super) fn may_log(&self, kind: &'static str) -> Option<Held> {
+        let listed = self.shared.view.borrow().nodes.contains_key(&self.id);
+        let limit = if listed { &self.log } else { &self.shared.log };
+        limit.pass(kind)
+    }
+
     pub(super) fn set_addr(&self, addr: &Addr) {
         self.state.lock().addr = Some(addr.clone());
     }
@@ -170,11 +182,26 @@ impl Peer {
         !self.state.lock().outs.is_empty() || self.asks.lock().are_waiting()
     }
 
+    /// Since when it has no connection, if nothing on this side waits for one.
+    pub(super) fn gone_since(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        let idle = state.standing.is_none() && !state.dialling && state.outs.is_empty();
+        let fell = state.fell.filter(|_| idle);
+        drop(state);
+        fell.filter(|_| !self.asks.lock().are_waiting())
+    }
+
     pub(super) fn is_in_use(&self) -> bool {
         let state = self.state.lock();
         let used = state.standing.is_some() || state.dialling || !state.outs.is_empty();
+        let lost = state.lost;
         drop(state);
-        used || !self.incoming.lock().is_empty() || self.asks.lock().are_waiting()
+        // How its lanes ended is for a process that may ask. One that is off the list and has been out of
+        // reach for so long has given them up, too.
+        let incoming = self.incoming.lock();
+        let remembered = if lost { incoming.count().0 > 0 } else { !incoming.is_empty() };
+        drop(incoming);
+        used || remembered || self.asks.lock().are_waiting()
     }
 
     /// Waits until the lanes to it and from it are over, and both sides know how they ended.

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     ended: Mutex<Option<&'static str>>,
     /// What the lanes to all peers may hold.
     pub(crate) budget: Arc<Budget>,
+    /// Something of a peer is gone: perhaps it can be forgotten.
+    pub(crate) idle: Notify,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -74,6 +76,7 @@ impl Shared {
             counters: NodeCounters::default(),
             span,
             ended: Mutex::new(None),
+            idle: Notify::new(),
             inboxes: Mutex::new(HashMap::new()),
             next_lane: AtomicU64::new(LaneId::FIRST.0),
         }
@@ -143,6 +146,11 @@ impl Shared {
         self.started.elapsed().as_micros() as u64
     }
 
+    /// Whether this process has ever opened a lane with that number.
+    pub(crate) fn has_opened(&self, lane: LaneId) -> bool {
+        lane.is_data() && lane.0 < self.next_lane.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn random(&self) -> fastrand::Rng {
         // Forked by the lane counter, so that tasks that start in any order differ all the same.
         let salt = self.next_lane.fetch_add(1, Ordering::Relaxed);
@@ -197,6 +205,31 @@ impl Peers {
         peer
     }
 
+    /// The peer with that id, which has come by itself. `None` if it is not on the list, and too many
+    /// such are here. One that is gone makes room: of the lanes it had, only their ends are left.
+    pub(crate) fn admit(&self, id: NodeId) -> Option<Arc<Peer>> {
+        let view = self.shared.view.borrow().clone();
+        let mut map = self.map.lock();
+        let strangers =
+            || map.iter().filter(|entry: &(&NodeId, &Arc<Peer>)| !view.nodes.contains_key(entry.0));
+        let most = self.shared.config.limits.strangers;
+        if map.contains_key(&id) || view.nodes.contains_key(&id) || strangers().count() < most {
+            drop(map);
+            return Some(self.peer(id, None));
+        }
+        let fell = |(id, peer): (&NodeId, &Arc<Peer>)| Some((peer.gone_since()?, *id));
+        let (_, gone) = strangers().filter_map(fell).min()?;
+        let peer = map.remove(&gone);
+        drop(map);
+        if let Some(peer) = peer {
+            peer.bury_incoming();
+        }
+        self.shared.links.send_modify(|links| {
+            links.remove(&gone);
+        });
+        Some(self.peer(id, None))
+    }
+
     /// A peer with a link, by its address.
     pub(crate) fn at(&self, addr: &Addr) -> Option<Arc<Peer>> {
         self.all().into_iter().find(|peer| peer.is_up_at(addr))
@@ -206,16 +239,22 @@ impl Peers {
         self.map.lock().values().cloned().collect()
     }
 
-    /// Forgets peers of which nothing is left: not listed, not linked, no lanes.
-    pub(crate) fn forget_idle(&self) {
+    /// Forgets peers of which nothing is left: not listed, not linked, no lanes. Returns whether some
+    /// are still in somebody's hands, who may be about to use them: look again soon.
+    pub(crate) fn forget_idle(&self) -> bool {
         let view = self.shared.view.borrow().clone();
-        let mut gone = Vec::new();
+        let (mut gone, mut held) = (Vec::new(), false);
         self.map.lock().retain(|id, peer| {
-            let keep = view.nodes.contains_key(id) || peer.is_in_use();
-            if !keep {
+            if view.nodes.contains_key(id) || peer.is_in_use() {
+                return true;
+            }
+            // Nobody can get hold of it while the map is locked.
+            let idle = Arc::strong_count(peer) == 1;
+            held |= !idle;
+            if idle {
                 gone.push(*id);
             }
-            keep
+            !idle
         });
         if !gone.is_empty() {
             self.shared.links.send_modify(|links| {
@@ -224,5 +263,6 @@ impl Peers {
                 }
             });
         }
+        held
     }
 }

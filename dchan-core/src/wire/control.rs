@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{WireError, encode};
-use crate::{Addr, Boot, ClusterId, Incarnation, LaneId, NodeId, Version};
+use crate::{Addr, Boot, Breach, ClusterId, Incarnation, LaneId, NodeId, Version};
 
 /// What a link says about itself and about the lanes that come in through it. A frame of the control
 /// lane holds one or more, one behind the other.
@@ -71,6 +71,9 @@ pub(crate) enum Refusal {
     /// A certificate was shown that is not for the host that its node advertises.
     #[error("the certificate is for {}, and its node says that it is at {host}", names.join(", "))]
     Name { names: Vec<String>, host: String },
+    /// Two processes live with one node's id: a data directory that was copied.
+    #[error("process {theirs} of the node: process {ours}, of the same life, is linked already")]
+    Duplicate { ours: Boot, theirs: Boot },
 }
 
 impl Refusal {
@@ -78,10 +81,35 @@ impl Refusal {
     pub(crate) fn mirrored(self) -> Self {
         match self {
             Self::Version { ours, theirs } => Self::Version { ours: theirs, theirs: ours },
-            Self::ClusterName { ours, theirs } => Self::ClusterName { ours: theirs, theirs: ours },
+            Self::ClusterName { ours, theirs } => {
+                Self::ClusterName { ours: shown(&theirs), theirs: shown(&ours) }
+            }
             Self::Cluster { ours, theirs } => Self::Cluster { ours: theirs, theirs: ours },
-            Self::Transport { ours, theirs } => Self::Transport { ours: theirs, theirs: ours },
+            Self::Transport { ours, theirs } => {
+                Self::Transport { ours: shown(&theirs), theirs: shown(&ours) }
+            }
+            Self::Name { names, host } => {
+                let names = names.iter().take(8).map(|name| shown(name)).collect();
+                Self::Name { names, host: shown(&host) }
+            }
+            Self::Outdated { ours, theirs } => Self::Outdated { ours: theirs, theirs: ours },
+            Self::Duplicate { ours, theirs } => Self::Duplicate { ours: theirs, theirs: ours },
             other => other,
+        }
+    }
+
+    /// Of which kind it is, if somebody has to change something.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        match self {
+            Self::Version { .. } => Some(Breach::Version),
+            Self::ClusterName { .. } | Self::Cluster { .. } => Some(Breach::Cluster),
+            Self::Transport { .. } => Some(Breach::Transport),
+            Self::Name { .. } => Some(Breach::Name),
+            Self::Outdated { .. } => Some(Breach::Outdated),
+            Self::Duplicate { .. } => Some(Breach::Duplicate),
+            Self::Busy => Some(Breach::Stranger),
+            Self::Oneself => Some(Breach::Oneself),
+            Self::Established { .. } | Self::Stopping => None,
         }
     }
 
@@ -98,6 +126,7 @@ impl Refusal {
             Self::Busy => "busy",
             Self::Stopping => "stopping",
             Self::Name { .. } => "name",
+            Self::Duplicate { .. } => "duplicate",
         }
     }
 
@@ -105,8 +134,29 @@ impl Refusal {
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Established { .. } | Self::Outdated { .. } | Self::Busy | Self::Stopping
+            Self::Established { .. }
+                | Self::Outdated { .. }
+                | Self::Duplicate { .. }
+                | Self::Busy
+                | Self::Stopping
         )
+    }
+}
+
+/// As much of what a peer calls something as is worth a line of the log, and nothing that would break
+/// the line.
+pub(crate) fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(64).map(plain).collect()
+}
+
+impl Hello {
+    /// The version that a hello names, of whatever version it is.
+    pub(crate) fn version_of(payload: &[u8]) -> Option<u16> {
+        match postcard::take_from_bytes::<(u32, u16)>(payload) {
+            Ok(((0, version), _)) => Some(version),
+            _ => None,
+        }
     }
 }
 
@@ -150,6 +200,17 @@ pub(crate) struct Closed {
 }
 
 impl Control {
+    /// The lane that it is about: one that leads from its receiver to its sender.
+    pub(crate) fn about(&self) -> Option<LaneId> {
+        match self {
+            Self::Credit(credit) => Some(credit.lane),
+            Self::Resumed(resumed) => Some(resumed.credit.lane),
+            Self::Closed(closed) => Some(closed.lane),
+            Self::Reclaim(lane) | Self::Stop(lane) | Self::NotFound(lane) => Some(*lane),
+            _ => None,
+        }
+    }
+
     /// Appends the encoding of `self`.
     pub(crate) fn encode(&self, out: Vec<u8>) -> Vec<u8> {
         encode(self, out)

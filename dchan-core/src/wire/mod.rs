@@ -6,7 +6,9 @@ mod control;
 mod lane;
 mod record;
 
-pub(crate) use control::{Beat, Closed, Control, Credit, Hello, Refusal, Resumed};
+use crate::Breach;
+
+pub(crate) use control::{Beat, Closed, Control, Credit, Hello, Refusal, Resumed, shown};
 pub(crate) use lane::{Attach, Chunk, DataHeader, HEADER, LaneFrame, Want};
 pub(crate) use record::{Flags, RECORD_HEADER, Record, Records, put_record_header};
 
@@ -29,6 +31,18 @@ pub(crate) enum WireError {
     RecordCount { expected: u32, found: u32, bytes: usize },
     #[error("a message of {found} bytes: expected at most {expected}")]
     TooLarge { expected: u64, found: u64 },
+}
+
+impl WireError {
+    pub(crate) fn breach(&self) -> Breach {
+        match self {
+            Self::Undecodable { .. }
+            | Self::UnknownKind { .. }
+            | Self::Short { .. }
+            | Self::RecordCount { .. } => Breach::Undecodable,
+            Self::TooLarge { .. } => Breach::TooLarge,
+        }
+    }
 }
 
 fn encode<T: serde::Serialize>(value: &T, mut out: Vec<u8>) -> Vec<u8> {

@@ -3,7 +3,9 @@
 mod net;
 mod oracle;
 mod proxy;
+mod slow;
 mod steps;
+mod usage;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -15,8 +17,10 @@ use tokio::time::{Instant, sleep};
 use net::{Net, Place};
 
 pub use net::Kind;
-pub use oracle::{Entry, Log, Message, Oracle, message};
-pub use steps::{Steps, after_polls};
+pub use oracle::{Entry, Log, Message, Oracle, Verdict, message};
+pub use slow::SlowMembership;
+pub use steps::{Impatience, Steps, after_polls, just_polls};
+pub use usage::Usage;
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +49,11 @@ impl Spot {
     /// Where others reach the node.
     pub fn addr(&self) -> &dchan_core::Addr {
         &self.place.addr
+    }
+
+    /// The transport of the node there: for a peer that is no node.
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        self.place.transport.clone()
     }
 }
 
@@ -181,6 +190,25 @@ macro_rules! cluster_tests {
                 }
             )*
         }
+        $crate::stream_tests![$($name),*];
+        mod quic {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    use ::std::sync::Arc;
+                    use $crate::cluster::{Cluster, Kind, run};
+                    let real = Arc::new(::dchan_transport_quic::QuicTransport::new());
+                    run(Cluster::new(Kind::Quic, real), super::$name).await;
+                }
+            )*
+        }
+    };
+}
+
+/// The same over each transport whose port takes streams of bytes, from anybody.
+#[macro_export]
+macro_rules! stream_tests {
+    ($($name:ident),* $(,)?) => {
         mod tcp {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,17 +228,6 @@ macro_rules! cluster_tests {
                     use $crate::cluster::{Cluster, Kind, run};
                     let real = Arc::new(::dchan_transport_grpc::GrpcTransport::new());
                     run(Cluster::new(Kind::Grpc, real), super::$name).await;
-                }
-            )*
-        }
-        mod quic {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    use ::std::sync::Arc;
-                    use $crate::cluster::{Cluster, Kind, run};
-                    let real = Arc::new(::dchan_transport_quic::QuicTransport::new());
-                    run(Cluster::new(Kind::Quic, real), super::$name).await;
                 }
             )*
         }

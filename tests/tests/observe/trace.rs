@@ -116,7 +116,7 @@ async fn a_port_that_is_scanned_leaves_a_few_lines_and_a_number() {
     assert!(refused.iter().all(|line| line.level == Level::WARN && of_scanner(line)));
     let summed = capture.saying(MORE);
     assert_eq!((summed.len(), summed[0].number("suppressed")), (1, 995));
-    assert_eq!(summed[0].field("kind"), Some("handshake"));
+    assert_eq!(summed[0].field("kind"), Some("unfinished"));
     stop(node).await;
     let told = story(&capture.lines());
     assert_eq!((told[0].as_str(), told.last().unwrap().as_str()), ("node started", "node stopped"));

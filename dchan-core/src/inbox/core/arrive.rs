@@ -1,6 +1,6 @@
 //! Messages come.
 
-use super::Core;
+use super::{Core, InLane};
 use crate::{
     inbox::{Batch, Body},
     lane::{Amount, Delivery, Epoch, LaneFault, Message, SlotId},
@@ -20,6 +20,10 @@ impl Core {
         let Some((delivery, bytes)) = lane.inbound.data(epoch, header, records)? else {
             return Ok(());
         };
+        let (expected, found) = (self.window.most_unconfirmed(), lane.inbound.unconfirmed());
+        if found > expected {
+            return Err(LaneFault::Unconfirmed { expected, found });
+        }
         self.window.received(slot, Amount::new(u64::from(header.count), bytes))?;
         self.deliver(slot, delivery, bytes);
         Ok(())
@@ -49,7 +53,7 @@ impl Core {
         let Some(lane) = self.lanes.get(&slot) else { return };
         let from = lane.source.node();
         let body = match delivery.message {
-            Message::Records(records) => Body::Records(records),
+            Message::Records(records) => Body::Records(records.compact()),
             Message::Large { flags, pieces } => Body::Single { flags, pieces, receipt: None },
         };
         self.queue.push_back(Batch { slot, from, count: u64::from(delivery.count), bytes, body });
@@ -97,7 +101,9 @@ impl Core {
         epoch: Epoch,
         want: &Want,
     ) -> Result<(), LaneFault> {
-        if !self.lanes.get(&slot).is_some_and(|lane| lane.inbound.is_attached(epoch)) {
+        // One that has ended has no credit any more that it could give back.
+        let speaks = |lane: &InLane| lane.inbound.is_attached(epoch) && !lane.ended;
+        if !self.lanes.get(&slot).is_some_and(speaks) {
             return Ok(());
         }
         self.window.want(slot, want)?;

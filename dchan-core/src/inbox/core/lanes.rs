@@ -91,8 +91,10 @@ impl Core {
         let Some(lane) = self.lanes.get_mut(&slot) else { return };
         lane.inbound.abandon();
         lane.wants_end &= tell;
-        if self.report_lost && !lane.ended {
-            self.lost.push_back(lane.source.node());
+        let node = lane.source.node();
+        // Told once, however many lanes it had: the queue is no longer than there are peers.
+        if self.report_lost && !lane.ended && !self.lost.contains(&node) {
+            self.lost.push_back(node);
         }
         self.end(slot);
     }
@@ -126,6 +128,7 @@ impl Core {
             self.notices.push(Notice::Closed(upstream.clone(), closed));
         }
         self.lanes.remove(&slot);
+        self.untold.retain(|untold| *untold != slot);
         self.window.remove(slot);
     }
 }

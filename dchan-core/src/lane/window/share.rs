@@ -18,7 +18,12 @@ impl Window {
 
     fn room(&self) -> Amount {
         let lanes = self.slots.len() as u64;
-        self.capacity.max(Amount::new(lanes, lanes)).saturating_sub(self.used)
+        let mut used = self.used;
+        // It comes on top of the capacity: however slowly it comes, the others go on.
+        if let Some(slot) = self.oversize.and_then(|id| self.slots.get(&id)) {
+            used.bytes = used.bytes.saturating_sub(slot.used().bytes);
+        }
+        self.capacity.max(Amount::new(lanes, lanes)).saturating_sub(used)
     }
 
     /// Puts a lane in the queue for credit, if it wants some and has used up half of its share.

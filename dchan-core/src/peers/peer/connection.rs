@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -25,8 +26,16 @@ impl Peer {
         let known = state.hello.as_ref().map(|known| (known.boot, known.incarnation));
         let reborn = known.is_some_and(|(boot, _)| boot != hello.boot);
         match known {
-            Some((_, ours)) if reborn && state.standing.is_some() && hello.incarnation < ours => {
-                return Err(Refusal::Outdated { ours, theirs: hello.incarnation });
+            Some((boot, ours)) if reborn && state.standing.is_some() => {
+                let theirs = hello.incarnation;
+                if theirs < ours {
+                    return Err(Refusal::Outdated { ours, theirs });
+                }
+                // One that was restarted comes in a new life, or finds the old one's connection gone.
+                if theirs == ours {
+                    return Err(Refusal::Duplicate { ours: boot, theirs: hello.boot });
+                }
+                state.ranks = Ranks::default();
             }
             _ if reborn => state.ranks = Ranks::default(),
             _ => {}
@@ -45,7 +54,7 @@ impl Peer {
         state.addr = Some(hello.addr.clone());
         state.hello = Some(hello.clone());
         state.heard = Heard::default();
-        (state.suspect, state.dial_failed) = (false, None);
+        (state.suspect, state.lost, state.dial_failed) = (false, false, None);
         self.outbox.store(Some(outbox.clone()));
         drop(state);
         self.asks.lock().on_down();
@@ -57,7 +66,7 @@ impl Peer {
         self.counters.links.count(by);
         if replaced {
             debug!(peer = %self.id, addr = %hello.addr, by, epoch, "another connection");
-        } else if let Some(held) = self.log.pass("link") {
+        } else if let Some(held) = self.may_log("link") {
             let suppressed = held.lines();
             info!(peer = %self.id, addr = %hello.addr, by, reborn, suppressed, "peer up");
         }
@@ -156,8 +165,9 @@ impl Peer {
     /// The connection is gone: everything waits for the next one.
     pub(super) fn on_cut(self: &Arc<Self>, epoch: Epoch, cut: &Cut) {
         self.counters.cuts.count(cut.reason());
-        if let Cut::Protocol(_) = cut {
-            self.counters.protocol_errors.count("link");
+        if let Some(kind) = cut.breach() {
+            self.counters.protocol_errors.count(kind.name());
+            self.shared.counters.breaches.count(kind.name());
         }
         let passage = self.passage.lock();
         let lanes = {
@@ -166,6 +176,7 @@ impl Peer {
                 return;
             }
             state.ranks.fall();
+            state.fell = Some(Instant::now());
             state.outs.values().cloned().collect::<Vec<_>>()
         };
         self.up.send_replace(0);
@@ -185,21 +196,22 @@ impl Peer {
             self.dial_if_wanted();
             self.spawn(self.clone().give_up_later(epoch));
         }
+        self.shared.idle.notify_one();
     }
 
     fn log_cut(&self, cut: &Cut) {
         let reason = cut.reason();
-        match cut {
-            Cut::Protocol(error) => {
-                if let Some(held) = self.log.pass("protocol") {
+        match (cut, cut.breach()) {
+            (error, Some(kind)) => {
+                if let Some(held) = self.may_log("protocol") {
                     let suppressed = held.lines();
-                    warn!(peer = %self.id, reason, %error, suppressed, "peer down");
+                    warn!(peer = %self.id, reason, %kind, %error, suppressed, "peer down");
                 }
             }
             // In good order.
-            Cut::Closed => debug!(peer = %self.id, reason, "peer down"),
-            error => {
-                if let Some(held) = self.log.pass("link") {
+            (Cut::Closed, _) => debug!(peer = %self.id, reason, "peer down"),
+            (error, None) => {
+                if let Some(held) = self.may_log("link") {
                     let suppressed = held.lines();
                     info!(peer = %self.id, reason, %error, suppressed, "peer down");
                 }
@@ -215,18 +227,23 @@ impl Peer {
             () = self.shared.stopping.cancelled() => return,
             back = back => back.is_ok(),
         };
-        if came_back || self.state.lock().epoch != epoch {
-            return;
+        {
+            let mut state = self.state.lock();
+            if came_back || state.epoch != epoch {
+                return;
+            }
+            state.lost = true;
         }
         let lanes = self.state.lock().outs.len() + self.incoming.lock().count().0;
         if lanes > 0 {
             self.counters.given_up.fetch_add(1, Ordering::Relaxed);
-            if let Some(held) = self.log.pass("given up") {
+            if let Some(held) = self.may_log("given up") {
                 let (after, suppressed) = (self.shared.config.times.lane, held.lines());
                 warn!(peer = %self.id, lanes, ?after, suppressed, "peer given up: what was handed to it is unknown");
             }
         }
         self.give_up();
+        self.shared.idle.notify_one();
     }
 
     /// Gives up all lanes: what was handed has an unknown fate.

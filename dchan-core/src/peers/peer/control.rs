@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::{Peer, lanes::stop_lane};
 use crate::{
-    Frame, LaneId,
+    Breach, Frame, LaneId,
     lane::Epoch,
     link::{Endpoint, ProtocolError, Verdict},
     wire::{Beat, Control},
@@ -21,15 +21,18 @@ impl Peer {
         epoch: Epoch,
         control: Control,
     ) -> Result<(), ProtocolError> {
+        if let Some(lane) = control.about().filter(|lane| !self.shared.has_opened(*lane)) {
+            let what = format!("word of lane {lane}, which was never opened");
+            return Err(ProtocolError::new(Breach::UnknownLane, what));
+        }
         match control {
             Control::Beat(beat) => self.on_beat(&beat),
             Control::Received(total) => {
                 if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
                     && !outbox.on_received(total)
                 {
-                    return Err(ProtocolError(format!(
-                        "{total} bytes received: more than were sent"
-                    )));
+                    let what = format!("{total} bytes received: more than were sent");
+                    return Err(ProtocolError::new(Breach::Future, what));
                 }
             }
             Control::Credit(credit) => {
@@ -51,10 +54,13 @@ impl Peer {
             }
             Control::Bye => self.on_bye(),
             Control::Refuse(refusal, _) => {
-                return Err(ProtocolError(format!("refused by the peer: {}", refusal.mirrored())));
+                let kind = refusal.breach().unwrap_or(Breach::Untimely);
+                let what = format!("refused by the peer: {}", refusal.mirrored());
+                return Err(ProtocolError::new(kind, what));
             }
             Control::Hello(_) | Control::Welcome(_) => {
-                return Err(ProtocolError("a handshake in the midst of a connection".into()));
+                let what = "a handshake in the midst of a connection";
+                return Err(ProtocolError::new(Breach::Untimely, what));
             }
         }
         Ok(())
@@ -104,11 +110,14 @@ impl Endpoint for Arc<Peer> {
             }
             LaneId::REQUESTS => self.on_request_frame(frame.payload).map(|()| 0),
             lane if lane.is_data() => self.on_lane_frame(epoch, lane, frame.payload),
-            lane => Err(ProtocolError(format!("a frame of lane {lane}, which is not in use"))),
+            lane => {
+                let what = format!("a frame of lane {lane}, which is not in use");
+                Err(ProtocolError::new(Breach::UnknownLane, what))
+            }
         }
     }
 
-    fn on_verdict(&self, epoch: Epoch, verdict: Verdict) {
+    fn on_verdict(&self, epoch: Epoch, verdict: Verdict) -> Result<(), ProtocolError> {
         let suspect = verdict != Verdict::Alive;
         let mut state = self.state.lock();
         if state.epoch == epoch && state.suspect != suspect {
@@ -128,6 +137,7 @@ impl Endpoint for Arc<Peer> {
         }
         let watched = std::mem::take(&mut *self.watched.lock());
         watched.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.look());
+        self.check_reclaims()
     }
 
     fn beat(&self) -> Beat {

@@ -20,8 +20,7 @@ impl Peer {
         owner: Weak<dyn LaneOwner>,
     ) -> Arc<OutLane> {
         let id = self.shared.next_lane();
-        let lane =
-            OutLane::new(Outbound::new(id, namespace.clone(), receiver), self.clone(), owner);
+        let lane = OutLane::new(Outbound::new(id, namespace.clone(), receiver), self, owner);
         let mut state = self.state.lock();
         state.outs.insert(id, lane.clone());
         let up = state.standing.is_some()
@@ -55,7 +54,7 @@ impl Peer {
         }
         changed.map_err(|fault| {
             self.lose(&lane);
-            ProtocolError(format!("lane {id}: {fault}"))
+            ProtocolError::in_lane(id, &fault)
         })
     }
 
@@ -87,7 +86,7 @@ impl Peer {
             };
             lane.take_back(&mut take, true);
             if let Some(fault) = fault {
-                return Err(ProtocolError(format!("lane {}: {fault}", closed.lane)));
+                return Err(ProtocolError::in_lane(closed.lane, &fault));
             }
         }
         // Also for a lane that is long forgotten: the other end repeats itself until it hears this.
@@ -99,7 +98,14 @@ impl Peer {
     }
 }
 
-/// Assigns nothing more to a lane; it ends when what was handed is settled.
+/// Assigns nothing more to a lane; it ends when what was handed is settled, or at once if the other end
+/// has never heard of it: then no connection need come for it.
 pub(crate) fn stop_lane(lane: &Arc<OutLane>) {
     lane.take_back(&mut Outbound::stop, false);
+    if lane.look(|out| out.lane.has_ended()) {
+        match lane.peer() {
+            Some(peer) => peer.kill(lane),
+            None => lane.take_back(&mut Outbound::die, true),
+        }
+    }
 }

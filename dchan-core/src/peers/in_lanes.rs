@@ -1,0 +1,144 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    Breach, LaneId, ReceiverId, inbox::Inbox, lane::SlotId, link::ProtocolError, wire::Closed,
+};
+
+/// The most lanes that one peer may have to one receiver at a time. An honest one has a single lane
+/// there, and some that are about to end: no peer can crowd the others out.
+const TO_ONE: usize = 256;
+
+/// The lanes that come in from a peer, and those that are over but not confirmed.
+#[derive(Default)]
+pub(super) struct InLanes {
+    entries: BTreeMap<LaneId, InEntry>,
+    /// How many are live, by where they lead.
+    live: HashMap<ReceiverId, usize>,
+    /// Lanes whose sender was asked for credit and has not answered, and since when.
+    asked: BTreeMap<LaneId, Instant>,
+}
+
+pub(super) enum InEntry {
+    Live(Arc<Inbox>, SlotId),
+    /// How it ended. Kept until the sender confirms that it knows, or its process is gone.
+    Over(Closed),
+}
+
+impl InLanes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many are live, and how many are over.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let live = self.live.values().sum();
+        (live, self.entries.len() - live)
+    }
+
+    pub(super) fn get(&self, id: LaneId) -> Option<&InEntry> {
+        self.entries.get(&id)
+    }
+
+    /// Whether there may be one more, of at most so many.
+    pub(super) fn check_room(&self, to: ReceiverId, most: usize) -> Result<(), ProtocolError> {
+        let (all, there) = (self.entries.len(), self.live.get(&to).copied().unwrap_or(0));
+        if all < most && there < TO_ONE {
+            return Ok(());
+        }
+        let what = format!(
+            "a lane more than {all}, {there} of them to one receiver: expected at most {most}, and \
+             {TO_ONE} to one receiver"
+        );
+        Err(ProtocolError::new(Breach::TooManyLanes, what))
+    }
+
+    pub(super) fn begin(&mut self, id: LaneId, inbox: Arc<Inbox>, slot: SlotId) {
+        *self.live.entry(inbox.id).or_default() += 1;
+        self.put(id, Some(InEntry::Live(inbox, slot)));
+    }
+
+    pub(super) fn end(&mut self, closed: Closed) {
+        self.put(closed.lane, Some(InEntry::Over(closed)));
+    }
+
+    pub(super) fn forget(&mut self, id: LaneId) {
+        self.put(id, None);
+    }
+
+    /// The sender knows how the lane ended.
+    pub(super) fn confirm(&mut self, id: LaneId) {
+        if let Some(InEntry::Over(_)) = self.entries.get(&id) {
+            self.entries.remove(&id);
+        }
+    }
+
+    /// The sender of a lane is asked for credit.
+    pub(super) fn ask(&mut self, id: LaneId) {
+        if self.entries.contains_key(&id) {
+            self.asked.entry(id).or_insert_with(Instant::now);
+        }
+    }
+
+    /// It has answered.
+    pub(super) fn answered(&mut self, id: LaneId) {
+        self.asked.remove(&id);
+    }
+
+    /// The connection is gone, and what was asked in it.
+    pub(super) fn cut(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Whether all have answered in time: others wait for that credit.
+    pub(super) fn check_answers(&self, limit: Duration) -> Result<(), ProtocolError> {
+        let late = self.asked.iter().find(|(_, since)| since.elapsed() > limit);
+        late.map_or(Ok(()), |(id, _)| {
+            let what = format!("lane {id}: credit that was asked back did not come in {limit:?}");
+            Err(ProtocolError::new(Breach::Unanswered, what))
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.asked.clear();
+        self.entries.clear();
+        self.live.clear();
+    }
+
+    pub(super) fn live(&self) -> Vec<(Arc<Inbox>, SlotId)> {
+        let live = |entry: &InEntry| match entry {
+            InEntry::Live(inbox, slot) => Some((inbox.clone(), *slot)),
+            InEntry::Over(_) => None,
+        };
+        self.entries.values().filter_map(live).collect()
+    }
+
+    pub(super) fn tombstones(&self) -> Vec<Closed> {
+        let over = |entry: &InEntry| match entry {
+            InEntry::Live(..) => None,
+            InEntry::Over(closed) => Some(closed.clone()),
+        };
+        self.entries.values().filter_map(over).collect()
+    }
+
+    fn put(&mut self, id: LaneId, entry: Option<InEntry>) {
+        self.asked.remove(&id);
+        let before = match entry {
+            Some(entry) => self.entries.insert(id, entry),
+            None => self.entries.remove(&id),
+        };
+        if let Some(InEntry::Live(inbox, _)) = before
+            && let Some(live) = self.live.get_mut(&inbox.id)
+        {
+            *live -= 1;
+            if *live == 0 {
+                self.live.remove(&inbox.id);
+            }
+        }
+    }
+}
