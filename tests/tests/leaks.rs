@@ -17,10 +17,7 @@ use dchan_conformance::{
 };
 use dchan_core::{Change, Config, Incarnation, Node, NodeId, Receiver, Sender};
 use dchan_transport_grpc::GrpcTransport;
-use tokio::{
-    runtime::Builder,
-    time::{Instant, sleep},
-};
+use tokio::{runtime::Builder, time::sleep};
 
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
@@ -52,6 +49,7 @@ struct Sample {
 }
 
 async fn soak(cluster: Cluster, time: Duration) {
+    #[allow(clippy::disallowed_methods, reason = "a soak lasts for so long in real time")]
     let started = Instant::now();
     let (kind, mut samples) = (cluster.kind, Vec::with_capacity(1 << 16));
     println!("{kind:?}, DCHAN_SEED={}", cluster.seed);
@@ -223,13 +221,13 @@ impl World {
         // The nodes that stay are linked, and nothing else goes on: they listen, follow the list, read
         // and write.
         let rests = |node: &Node| node.tasks() == 4 && node.links().borrow().len() == 1;
-        let deadline = Instant::now() + PATIENCE;
-        let (mut since, mut tasks) = (Instant::now(), Usage::now().tasks);
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let (mut since, mut tasks) = (tokio::time::Instant::now(), Usage::now().tasks);
         loop {
             sleep(Duration::from_millis(5)).await;
             let now = Usage::now().tasks;
             if std::mem::replace(&mut tasks, now) != now || !self.stay.iter().all(rests) {
-                since = Instant::now();
+                since = tokio::time::Instant::now();
             }
             let enough = match self.at_rest {
                 Some(before) => now <= before,
@@ -242,7 +240,7 @@ impl World {
             }
             let state =
                 self.stay.each_ref().map(|node| (node.tasks(), node.links().borrow().len()));
-            let late = Instant::now() > deadline;
+            let late = tokio::time::Instant::now() > deadline;
             assert!(!late, "{:?} tasks before, {now} now; nodes have {state:?}", self.at_rest);
         }
     }

@@ -142,7 +142,8 @@ async fn shake(
 }
 
 fn failed(error: Introduction) -> Failed {
-    let (reason, word) = (Whole(&error).to_string(), error.word());
+    let reason = Whole(&error).to_string();
+    let word = error.word();
     match error {
         Introduction::Transport(error) => {
             let transient = error.kind.is_transient();
