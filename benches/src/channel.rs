@@ -7,6 +7,7 @@ use dchan_conformance::tcp::TcpTransport;
 use dchan_core::{Addr, Node, NodeOptions, Transport};
 use dchan_raft::{DataDir, RaftConfig, RaftMembership};
 use dchan_transport_grpc::GrpcTransport;
+use dchan_transport_quic::QuicTransport;
 
 use crate::{
     Contender, Point,
@@ -24,6 +25,7 @@ async fn node(contender: Contender, listen: &Addr, founder: &Addr) -> anyhow::Re
     let membership = RaftMembership::new(dir, RaftConfig::new("dchan", [founder.clone()]))?;
     let transport: Arc<dyn Transport> = match contender {
         Contender::Grpc | Contender::GrpcStalled => Arc::new(GrpcTransport::new()),
+        Contender::Quic => Arc::new(QuicTransport::new()),
         Contender::Tcp | Contender::Bare => Arc::new(TcpTransport),
     };
     Ok(Node::start(options, transport, Arc::new(membership)).await?)

@@ -58,6 +58,8 @@ enum Contender {
     Grpc,
     /// The same, with another channel between the same two nodes whose receiver takes nothing.
     GrpcStalled,
+    /// dchan over QUIC.
+    Quic,
 }
 
 fn main() -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ pub mod actor;
 pub mod kills;
 mod over;
 pub mod partitions;
+pub mod paths;
 mod plan;
 mod player;
 mod process;

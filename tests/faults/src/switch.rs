@@ -1,6 +1,7 @@
 //! A network of its own for each actor, and a switch between them.
 
 use std::{
+    fs::File,
     net::Ipv4Addr,
     process::{Command, Stdio},
     sync::{
@@ -10,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use nix::sched::{CloneFlags, setns};
 
 /// Where packets go that are to be lost: nobody has that address.
 const NOBODY: &str = "02:ff:ff:ff:ff:ff";
@@ -107,6 +109,28 @@ impl Switch {
         self.lead(b, a, &mac(a))
     }
 
+    /// Puts a queue at the way out of a namespace, in the words of `tc`: `tbf rate 10mbit …`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no such queue, or there is no `tc`.
+    pub fn shape(&self, port: usize, queue: &str) -> anyhow::Result<()> {
+        let namespace = self.namespace(port);
+        // Packets as they are on a wire: not many as one.
+        ip(&format!("-n {namespace} link set dev eth0 gso_max_segs 1"))?;
+        run("tc", &format!("-n {namespace} qdisc replace dev eth0 root {queue}"))
+    }
+
+    /// Takes this thread, and those that it starts, into a namespace.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn enter(namespace: &str) -> anyhow::Result<()> {
+        let file = File::open(format!("/run/netns/{namespace}"))?;
+        Ok(setns(file, CloneFlags::CLONE_NEWNET)?)
+    }
+
     fn lead(&self, from: usize, to: usize, mac: &str) -> anyhow::Result<()> {
         let (namespace, ip_to) = (self.namespace(from), self.ip(to));
         ip(&format!("-n {namespace} neigh replace {ip_to} lladdr {mac} dev eth0 nud permanent"))
@@ -132,10 +156,14 @@ fn mac(port: usize) -> String {
 }
 
 fn ip(arguments: &str) -> anyhow::Result<()> {
-    let mut command = Command::new("ip");
+    run("ip", arguments)
+}
+
+fn run(program: &str, arguments: &str) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
     command.args(arguments.split(' ')).stdin(Stdio::null());
-    let output = command.output().context("cannot run ip")?;
+    let output = command.output().with_context(|| format!("cannot run {program}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ip {arguments}: {}", said.trim());
+    ensure!(output.status.success(), "{program} {arguments}: {}", said.trim());
     Ok(())
 }
