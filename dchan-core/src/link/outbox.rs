@@ -1,8 +1,8 @@
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::flow::Flow;
 use crate::{Frame, FrameBatch, LaneId, lane::Epoch, wire::Control};
@@ -11,6 +11,9 @@ use crate::{Frame, FrameBatch, LaneId, lane::Epoch, wire::Control};
 const BATCH: usize = 256 * 1024;
 /// The bytes that a lane may send before the next one has its turn.
 const QUANTUM: usize = 64 * 1024;
+/// A peer is told what has come in whenever it is so much more, in bytes. It is less than the smallest
+/// window, or the peer would wait for the news, and the news for more to come.
+pub(super) const TELL_AFTER: u64 = 16 * 1024;
 /// The most frames and control messages that may wait. They are answers to what the peer sends: one
 /// that asks without listening is cut off.
 const WAITING: usize = 64 * 1024;
@@ -24,6 +27,7 @@ pub(crate) trait ReadyLane: Send + Sync {
 /// What waits to go out through one connection. Any task puts things in; the writer takes them out.
 pub(crate) struct Outbox {
     pub(crate) epoch: Epoch,
+    began: Instant,
     queues: Mutex<Queues>,
     wake: Notify,
 }
@@ -50,19 +54,20 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(epoch: Epoch, window: u64) -> Self {
+    /// `ceiling`: how many bytes of data may be on their way at most.
+    pub(crate) fn new(epoch: Epoch, ceiling: u64) -> Self {
         let queues = Queues {
             control: VecDeque::new(),
             owed: Vec::new(),
             frames: VecDeque::new(),
             ready: VecDeque::new(),
-            flow: Flow::new(window),
+            flow: Flow::new(ceiling),
             received: (0, 0),
             asleep: false,
             finishing: false,
             overflow: false,
         };
-        Self { epoch, queues: Mutex::new(queues), wake: Notify::new() }
+        Self { epoch, began: Instant::now(), queues: Mutex::new(queues), wake: Notify::new() }
     }
 
     pub(crate) fn control(&self, control: Control) {
@@ -88,15 +93,15 @@ impl Outbox {
         self.put(|queues| queues.finishing = true);
     }
 
-    /// Data has come in. The peer is told when a quarter of its window has.
-    pub(crate) fn on_data(&self, bytes: u64, tell_after: u64) {
+    /// Data has come in. The peer is told now and then.
+    pub(crate) fn on_data(&self, bytes: u64) {
         if bytes == 0 {
             return;
         }
         let mut queues = self.queues.lock();
         queues.received.0 += bytes;
         let (total, told) = queues.received;
-        if total - told >= tell_after {
+        if total - told >= TELL_AFTER {
             queues.received.1 = total;
             drop(queues);
             self.control(Control::Received(total));
@@ -105,9 +110,15 @@ impl Outbox {
 
     /// The peer says how much data it has. `false` if it cannot have that much.
     pub(crate) fn on_received(&self, total: u64) -> bool {
-        let mut plausible = true;
-        self.put(|queues| plausible = queues.flow.on_received(total));
+        let (mut plausible, now) = (true, self.began.elapsed());
+        self.put(|queues| plausible = queues.flow.on_received(total, now));
         plausible
+    }
+
+    /// A heartbeat and its answer took so long.
+    pub(crate) fn on_heartbeat(&self, took: Duration) {
+        let now = self.began.elapsed();
+        self.put(|queues| queues.flow.on_heartbeat(took, now));
     }
 
     fn put(&self, put: impl FnOnce(&mut Queues)) {
@@ -149,34 +160,41 @@ impl Outbox {
     /// Fills the batch: whole frames first, then lanes in turn.
     pub(crate) fn fill(&self, batch: &mut FrameBatch) {
         let mut queues = self.queues.lock();
+        let now = self.began.elapsed();
         while batch.bytes() < BATCH
             && let Some(frame) = queues.frames.pop_front()
         {
             if frame.lane.is_data() {
-                queues.flow.on_sent(frame.payload.len() as u64);
+                queues.flow.on_sent(frame.payload.len() as u64, now);
             }
             batch.push(frame);
         }
         let before = batch.bytes();
-        let most = BATCH.min(before + queues.flow.room() as usize);
-        while batch.bytes() < most {
-            let Some(lane) = queues.ready.pop_front() else { break };
+        loop {
+            let room = queues.flow.room((batch.bytes() - before) as u64) as usize;
+            let room = room.min(BATCH.saturating_sub(batch.bytes())).min(QUANTUM);
+            if room == 0 {
+                break;
+            }
+            let Some(lane) = queues.ready.pop_front() else {
+                queues.flow.on_idle();
+                break;
+            };
             drop(queues);
-            let budget = most.min(batch.bytes() + QUANTUM);
-            let more = lane.poll(self.epoch, batch, budget);
+            let more = lane.poll(self.epoch, batch, batch.bytes() + room);
             queues = self.queues.lock();
             if more {
                 queues.ready.push_back(lane);
             }
         }
-        queues.flow.on_sent((batch.bytes() - before) as u64);
+        queues.flow.on_sent((batch.bytes() - before) as u64, now);
     }
 
     /// Goes to sleep, if there is nothing to do: the next one who puts something in wakes the writer.
     pub(crate) fn fall_asleep(&self) -> Asleep {
         let mut queues = self.queues.lock();
         let quiet = queues.control.is_empty() && queues.owed.is_empty() && queues.frames.is_empty();
-        if !quiet || (!queues.ready.is_empty() && queues.flow.room() > 0) {
+        if !quiet || (!queues.ready.is_empty() && queues.flow.room(0) > 0) {
             return Asleep::No;
         }
         if queues.finishing && queues.ready.is_empty() {

@@ -88,8 +88,6 @@ pub(crate) struct Session {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) times: Times,
-    /// Data bytes after which the peer is told how much has come in.
-    pub(crate) tell_after: u64,
     pub(crate) heard: Arc<Heard>,
 }
 
@@ -122,7 +120,7 @@ impl Session {
                     return error.into();
                 }
             }
-            self.outbox.on_data(data, self.tell_after);
+            self.outbox.on_data(data);
         }
     }
 

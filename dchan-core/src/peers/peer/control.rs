@@ -22,7 +22,7 @@ impl Peer {
         control: Control,
     ) -> Result<(), ProtocolError> {
         match control {
-            Control::Beat(beat) => self.on_beat(&beat),
+            Control::Beat(beat) => self.on_beat(epoch, &beat),
             Control::Received(total) => {
                 if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
                     && !outbox.on_received(total)
@@ -73,7 +73,7 @@ impl Peer {
         self.bury_incoming();
     }
 
-    pub(super) fn on_beat(&self, beat: &Beat) {
+    pub(super) fn on_beat(&self, epoch: Epoch, beat: &Beat) {
         let now = self.shared.now_micros();
         let mut state = self.state.lock();
         state.heard.version = beat.version;
@@ -84,7 +84,13 @@ impl Peer {
             state.heard.round_trip = Some(round_trip);
             metrics::histogram!("dchan_link_round_trip_seconds").record(round_trip);
         }
+        let round_trip = beat.echo.and(state.heard.round_trip);
         drop(state);
+        if let Some(round_trip) = round_trip
+            && let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
+        {
+            outbox.on_heartbeat(round_trip);
+        }
         self.publish();
     }
 }
