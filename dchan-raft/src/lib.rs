@@ -12,6 +12,9 @@ mod config;
 mod datadir;
 mod error;
 mod founding;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod leader;
 mod leases;
 mod leave;
@@ -22,6 +25,7 @@ mod proposals;
 mod rpc;
 mod server;
 mod shared;
+mod sound;
 mod store;
 mod telemetry;
 mod transfer;

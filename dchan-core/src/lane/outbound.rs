@@ -343,7 +343,7 @@ impl Outbound {
     }
 
     /// Whether [`held`](Self::held) is what lies here.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn holds_what_it_says(&self) -> bool {
         let lies = |sum, stamped: &Stamped| sum + stamped.amount();
         self.retained.iter().fold(self.pending.amount(), lies) == self.held

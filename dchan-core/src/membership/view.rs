@@ -50,6 +50,22 @@ impl View {
         Self { cluster: Some(cluster), ..Self::default() }
     }
 
+    /// Whether a view that somebody sent is one that changes can lead to: each receiver is of the process
+    /// that its node is.
+    pub fn is_sound(&self) -> bool {
+        let listed = |((_, id), node): (&(Namespace, ReceiverId), &NodeId)| {
+            self.nodes.get(node).is_some_and(|entry| entry.boot == id.boot)
+        };
+        let by_node = |(node, keys): (&NodeId, &OrdSet<(Namespace, ReceiverId)>)| {
+            keys.iter().all(|key| self.receivers.get(key) == Some(node))
+        };
+        let counted: usize = self.by_node.values().map(OrdSet::len).sum();
+        self.receivers.iter().all(listed)
+            && self.by_node.iter().all(by_node)
+            && counted == self.receivers.len()
+            && self.version.0 < u64::MAX / 2
+    }
+
     /// The receivers of a namespace, and the node that each is on.
     pub fn receivers_of(
         &self,
@@ -189,6 +205,7 @@ mod tests {
         view.apply(&[Change::NodeGone { id: NodeId(1), incarnation: Incarnation(1) }]);
         assert_eq!(names(&view, "a"), [1]);
         view.apply(&[Change::NodeGone { id: NodeId(1), incarnation: Incarnation(2) }]);
+        assert!(view.is_sound());
         assert!(view.nodes.is_empty() && view.receivers.is_empty() && view.by_node.is_empty());
     }
 }

@@ -21,7 +21,9 @@ use crate::{
     types::{Entry, Founding, LogId, Vote, decode, encode},
 };
 
-pub(crate) use machine::Machine;
+#[cfg(feature = "fuzzing")]
+pub(crate) use machine::List;
+pub(crate) use machine::{Machine, is_list};
 pub(crate) use snapshot::Files;
 use writer::{Op, Writer};
 
