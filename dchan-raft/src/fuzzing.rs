@@ -119,7 +119,7 @@ fn list(bytes: &[u8]) {
     let mut list = round_trip::<List>(bytes).expect("a list");
     for id in list.view.nodes.keys().copied().collect::<Vec<_>>() {
         let gone = Change::NodeGone { id, incarnation: Incarnation(u64::MAX) };
-        change(&mut list, &[gone], NodeId(1), 1);
+        list.view.apply(&[gone]);
     }
     assert!(list.view.nodes.is_empty() && list.view.receivers.is_empty());
 }

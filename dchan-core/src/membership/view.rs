@@ -105,7 +105,12 @@ impl View {
             Change::Receiver { namespace, id, node } => {
                 if self.nodes.get(node).is_some_and(|known| known.boot == id.boot) {
                     let key = (namespace.clone(), *id);
-                    self.receivers.insert(key.clone(), *node);
+                    // Nodes that claim the same boot do not share a receiver: the last one has it.
+                    if let Some(before) = self.receivers.insert(key.clone(), *node)
+                        && let Some(keys) = self.by_node.get_mut(&before)
+                    {
+                        keys.remove(&key);
+                    }
                     self.by_node.entry(*node).or_default().insert(key);
                 }
             }
@@ -196,6 +201,16 @@ mod tests {
         assert_eq!(names(&view, "a"), [1]);
         view.apply(&[node(1, 10, 1)]);
         assert_eq!(view.nodes[&NodeId(1)].boot, Boot(11), "an older incarnation changes nothing");
+    }
+
+    #[test]
+    fn a_receiver_is_on_one_node() {
+        let mut view = View::default();
+        view.apply(&[node(1, 10, 1), node(2, 10, 1)]);
+        view.apply(&[receiver("a", 1, 10, 1), receiver("a", 2, 10, 1)]);
+        assert!(view.is_sound());
+        view.apply(&[Change::NodeGone { id: NodeId(1), incarnation: Incarnation(1) }]);
+        assert_eq!(names(&view, "a"), [1], "it is on the other one");
     }
 
     #[test]
