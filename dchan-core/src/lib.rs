@@ -8,6 +8,9 @@ mod budget;
 mod channel;
 mod codec;
 mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod inbox;
 mod lane;
