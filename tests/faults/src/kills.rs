@@ -121,9 +121,10 @@ pub async fn receiver_for_good(over: Over, form: Form) -> Score {
     let mut stage = flowing(over, tempo, &form, 2).await;
     let killed = Instant::now();
     stage.kill(RECEIVER);
-    stage.well(killed).await;
+    stage.more(OTHER, 500).await;
     stage.settle().await;
     let heal = killed.elapsed();
+    stage.well(killed).await;
     let score = stage.score("receiver killed for good (lanes wait 4 s)", vec![heal]).await;
     assert!(score.unknown <= WINDOW, "{score}");
     score
