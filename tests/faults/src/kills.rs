@@ -81,7 +81,7 @@ pub async fn quorum(over: Over, form: Form) -> Score {
         false => Err(format!("nothing is said of waiting: {}", stage.log(RECEIVER))),
     })
     .await;
-    stage.more(RECEIVER, 500).await;
+    stage.more(RECEIVER, 200).await;
     let pause = notes.longest_pause();
     assert!(pause < SOON, "the channel stood still for {pause:?}");
     assert!(!notes.has_opened("late"), "there was no majority");
@@ -102,7 +102,7 @@ pub async fn receiver(over: Over, form: Form) -> Score {
     let notes = stage.notes(OTHER);
     notes.measure_pause();
     stage.kill(RECEIVER);
-    stage.more(OTHER, 500).await;
+    stage.more(OTHER, 200).await;
     let pause = notes.longest_pause();
     assert!(pause < SOON, "the other receiver got nothing for {pause:?}");
     let restarted = Instant::now();
@@ -121,7 +121,7 @@ pub async fn receiver_for_good(over: Over, form: Form) -> Score {
     let mut stage = flowing(over, tempo, &form, 2).await;
     let killed = Instant::now();
     stage.kill(RECEIVER);
-    stage.more(OTHER, 500).await;
+    stage.more(OTHER, 200).await;
     stage.settle().await;
     let heal = killed.elapsed();
     stage.well(killed).await;
