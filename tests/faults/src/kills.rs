@@ -183,7 +183,7 @@ pub async fn sender(over: Over, form: Form) -> Score {
     .await;
     let mut heal = Vec::new();
     let mut flows = vec![first];
-    for _ in 0..3 {
+    for _ in 0..form.repeats {
         let restarted = Instant::now();
         stage.start(SENDER);
         flows.push(stage.flow(SENDER, NAME));

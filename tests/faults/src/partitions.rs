@@ -164,7 +164,7 @@ pub async fn long_black_hole(over: Over, form: Form) -> Score {
 pub async fn removed(over: Over, form: Form) -> Score {
     let play = Play::begin(over, tempo(), &form).await;
     let mut heal = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..form.repeats {
         play.part_pair(play.leader, RECEIVER);
         play.stage.not_listed(play.follower, RECEIVER).await;
         heal.push(play.heal().await);
