@@ -191,14 +191,14 @@ async fn a_copied_directory_is_refused_and_disturbs_nobody(cluster: Arc<Cluster>
     let flow = Flow::between(&nodes[0], &nodes[1]).await;
     let before = nodes[2].view().borrow().clone();
     // One that sends, one that receives, and one that does neither.
-    for (at, original) in nodes.iter().enumerate() {
+    for (at, node) in nodes.iter().enumerate() {
         // Opened by two, the directory itself is refused.
         let second = DataDir::open(founders.path(at));
         assert!(matches!(second, Err(DataDirError::InUse { .. })), "{second:?}");
         let copied = founders.home.path().join(format!("copy{at}"));
         copy(&founders.path(at), &copied);
         let (dir, spot) = (open(&copied).await, cluster.spot());
-        assert_eq!(dir.node_id(), original.id());
+        assert_eq!(dir.node_id(), node.id());
         let started = start(&cluster, &spot, &founders.spots, dir, quick).await;
         let Err(StartError::Membership(MembershipError::Refused(said))) = started else {
             panic!("the copy of {at}: {started:?}")
@@ -206,7 +206,7 @@ async fn a_copied_directory_is_refused_and_disturbs_nobody(cluster: Arc<Cluster>
         assert!(said.contains("was its data directory copied?"), "{said}");
         assert!(said.contains(founders.spots[at].addr().as_str()), "{said}");
         flow.goes_on().await;
-        drop(original.receiver::<Message>("late").await.unwrap());
+        drop(node.receiver::<Message>("late").await.unwrap());
     }
     assert_eq!(nodes[2].view().borrow().nodes, before.nodes, "nobody went, or came back");
     flow.end().await;

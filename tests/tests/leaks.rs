@@ -5,12 +5,7 @@
 //! `DCHAN_SOAK_SECS` makes it run for so long, a third over each transport.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::{
-    alloc::System,
-    future::IntoFuture,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{alloc::System, future::IntoFuture, sync::Arc, time::Duration};
 
 use cap::Cap;
 use dchan_conformance::{

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Addr, Breach, Call, ErrorKind, Identify, PeerInfo, RequestError,
     link::{Backoff, Introduction, Rank, greet},
+    log::Whole,
     wire::{Hello, Refusal},
 };
 
@@ -140,16 +141,9 @@ async fn shake(
     }
 }
 
-/// An error in words, with what lies below it.
-pub(super) fn with_source(error: &Introduction) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
 fn failed(error: Introduction) -> Failed {
-    let (reason, word) = (with_source(&error), error.word());
+    let reason = Whole(&error).to_string();
+    let word = error.word();
     match error {
         Introduction::Transport(error) => {
             let transient = error.kind.is_transient();

@@ -118,20 +118,32 @@ impl Drop for Process {
 pub(crate) struct Cluster {
     pub(crate) dir: TempDir,
     pub(crate) founder: String,
+    /// What all of them are told.
+    options: Vec<String>,
     started: std::cell::Cell<u32>,
-    _node: Option<Process>,
+    node: Option<Process>,
 }
 
 impl Cluster {
     /// A cluster with a plain node that founded it alone.
     pub(crate) fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// The same, with more options for all nodes.
+    pub(crate) fn start_with(options: Vec<String>) -> Self {
         let founder = free_addresses::<1>().remove(0);
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { dir, founder, started: 0.into(), _node: None };
+        let mut cluster = Self { dir, founder, options, started: 0.into(), node: None };
         let listen = cluster.founder.clone();
-        cluster._node =
+        cluster.node =
             Some(cluster.run_at(&listen, &["node"], Stdio::null(), Stdio::null()).ready());
         cluster
+    }
+
+    /// What the founder has said.
+    pub(crate) fn founder_said(&self) -> String {
+        self.node.as_ref().unwrap().stderr()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -159,7 +171,7 @@ impl Cluster {
         let stderr = self.path(&format!("{number}.stderr"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
         command.args(args).args(["--listen", listen, "--peers", &self.founder]);
-        command.args(["--cluster", "test"]).env_remove("RUST_LOG");
+        command.args(["--cluster", "test"]).args(&self.options).env_remove("RUST_LOG");
         command.stdin(stdin).stdout(stdout).stderr(File::create(&stderr).unwrap());
         Process { child: command.spawn().unwrap(), stderr }
     }

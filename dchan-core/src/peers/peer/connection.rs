@@ -11,6 +11,7 @@ use crate::{
     Connection, Frame,
     lane::Epoch,
     link::{Cut, Outbox, Rank, Ranks, Session, Side, welcome},
+    log::Whole,
     wire::{Attach, Control, Hello, LaneFrame, Refusal},
 };
 
@@ -205,7 +206,7 @@ impl Peer {
             (error, Some(kind)) => {
                 if let Some(held) = self.may_log("protocol") {
                     let suppressed = held.lines();
-                    warn!(peer = %self.id, reason, %kind, %error, suppressed, "peer down");
+                    warn!(peer = %self.id, reason, %kind, error = %Whole(error), suppressed, "peer down");
                 }
             }
             // In good order.
@@ -213,7 +214,7 @@ impl Peer {
             (error, None) => {
                 if let Some(held) = self.may_log("link") {
                     let suppressed = held.lines();
-                    info!(peer = %self.id, reason, %error, suppressed, "peer down");
+                    info!(peer = %self.id, reason, error = %Whole(error), suppressed, "peer down");
                 }
             }
         }

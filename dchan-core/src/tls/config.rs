@@ -2,13 +2,15 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
+use tokio::time::Instant;
 
-use crate::{TlsError, material::Material};
+use super::{TlsError, material::Material};
+use crate::{log::Whole, transport::names_are_for};
 
 /// How often files are looked at, at most.
 const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(5) };
@@ -118,6 +120,12 @@ impl Tls {
         self.material().names.clone()
     }
 
+    /// Whether the node's certificate is for that host, as peers will ask: see
+    /// [`Identity::is_for`](crate::Identity::is_for).
+    pub fn is_for(&self, host: &str) -> bool {
+        names_are_for(&self.material().names, host)
+    }
+
     /// For a connection that this node dials: the peer must have a certificate for the host that is
     /// dialled.
     pub fn client(&self, protocol: &[u8]) -> ClientConfig {
@@ -151,7 +159,7 @@ impl Tls {
                 }
                 // Perhaps they are being written: the next look will tell.
                 Err(error) => {
-                    tracing::warn!(%error, "certificates have changed, and cannot be used")
+                    tracing::warn!(error = %Whole(&error), "certificates have changed, and cannot be used")
                 }
             }
         }
@@ -191,7 +199,7 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Authority;
+    use crate::tls::Authority;
 
     /// Writes the files of a node at that host, so that they have changed.
     #[allow(clippy::disallowed_methods, reason = "it is what the system stamps files with")]
@@ -201,7 +209,8 @@ mod tests {
         for (name, pem) in ["ca", "pem", "key"].iter().zip(parts) {
             fs::write(at.join(name), pem).unwrap();
             let file = fs::File::options().append(true).open(at.join(name)).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age))
+                .unwrap();
         }
     }
 
