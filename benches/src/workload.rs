@@ -1,6 +1,6 @@
 //! What every contender carries, and how it is counted.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};

@@ -23,6 +23,8 @@ mod node;
 mod peers;
 mod request;
 mod router;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 mod wire;
 

@@ -1,6 +1,11 @@
 //! Log lines that others can provoke.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -89,9 +94,43 @@ impl Held {
     }
 }
 
+/// An error with all that lies below it, in one line of bounded length: a peer may have a word in it.
+pub(crate) struct Whole<'a>(pub(crate) &'a (dyn Error + 'a));
+
+impl Whole<'_> {
+    const MAX: usize = 500;
+}
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.0.to_string();
+        let mut below = self.0.source();
+        while let Some(error) = below {
+            write!(text, ": {error}")?;
+            below = error.source();
+        }
+        text.chars().take(Self::MAX).try_for_each(|char| match char.is_control() {
+            true => write!(f, "{}", char.escape_default()),
+            false => f.write_char(char),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ErrorKind, TransportError};
+
+    #[test]
+    fn an_error_is_told_as_a_whole_and_in_one_line() {
+        let at = "a:1".parse().unwrap();
+        let error = TransportError::new(ErrorKind::Refused, "dial", &at);
+        let error = error.because(std::io::Error::other("no\n2026 ERROR \u{1b}[2J"));
+        let said = Whole(&error).to_string();
+        assert_eq!(said, "dial a:1: refused: no\\n2026 ERROR \\u{1b}[2J");
+        let long = TransportError::new(ErrorKind::Broken, "dial", &at).because("x".repeat(10_000));
+        assert_eq!(Whole(&long).to_string().len(), Whole::MAX);
+    }
 
     const MINUTE: Duration = Duration::from_secs(60);
 

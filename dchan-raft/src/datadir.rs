@@ -7,6 +7,8 @@ use std::{
 use dchan_core::{Incarnation, NodeId};
 use parking_lot::Mutex;
 
+use crate::{seal, store};
+
 /// The directory that holds what a node must remember: who it is, its part of the log, and the list.
 ///
 /// It is locked for as long as this value lives, or the membership that was made of it.
@@ -25,7 +27,10 @@ pub struct DataDir {
 #[non_exhaustive]
 pub enum DataDirError {
     /// Another process, or another node of this process, uses it.
-    #[error("the data directory {path} is in use by process {holder}")]
+    #[error(
+        "the data directory {path} is in use by process {holder}: stop that one first, or give this node \
+         a directory of its own"
+    )]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -33,7 +38,10 @@ pub enum DataDirError {
         holder: String,
     },
     /// A newer version of dchan wrote it.
-    #[error("the data directory {path} has format {found}: this version knows up to {known}")]
+    #[error(
+        "the data directory {path} has format {found}, and this version of dchan knows up to {known}: \
+         start the version that wrote it, or a newer one"
+    )]
     Newer {
         /// The directory.
         path: PathBuf,
@@ -42,8 +50,13 @@ pub enum DataDirError {
         /// The newest version that can be read.
         known: u32,
     },
-    /// A file in it does not hold what it should.
-    #[error("{path} is damaged: {reason}")]
+    /// A file in it does not hold what it should. The node must not go on with it: it would have
+    /// forgotten what others count on.
+    #[error(
+        "{path} is damaged: {reason}. Move the whole data directory away and start the node with an \
+         empty one: it joins as a new node, which is safe for a founder as long as a majority of the \
+         founders is healthy. Do not bring back an older copy"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -51,7 +64,10 @@ pub enum DataDirError {
         reason: String,
     },
     /// A file in it could not be read or written.
-    #[error("cannot use {path}")]
+    #[error(
+        "cannot read or write {path}: make sure that the disk is healthy, has room and is writable, then \
+         start again"
+    )]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -102,17 +118,36 @@ impl DataDir {
     }
 
     fn open_at(path: PathBuf, temporary: Option<tempfile::TempDir>) -> Result<Self, DataDirError> {
-        fs::create_dir_all(&path).map_err(failed(&path))?;
+        create(&path).map_err(failed(&path))?;
         let lock = lock(&path)?;
-        check_format(&path)?;
-        let (node, last) = match read_identity(&path)? {
-            Some(known) => known,
-            None => (NodeId(fastrand::u64(1..)), Incarnation(0)),
-        };
+        let identity = path.join("identity");
+        let is_new = !identity.try_exists().map_err(failed(&identity))?;
+        // First, as a newer version may have changed everything else.
+        check_format(&path, is_new)?;
+        check_mark(&path, is_new)?;
+        let known = read_identity(&path)?;
+        let (node, last) = known.unwrap_or_else(|| (NodeId(fastrand::u64(1..)), Incarnation(0)));
         let incarnation = Incarnation(last.0 + 1);
+        // Last, as a directory without it is an empty one.
         write_identity(&path, node, incarnation)?;
         let incarnation = Mutex::new(incarnation);
         Ok(Self { path, node, incarnation, _lock: lock, _temporary: temporary })
+    }
+}
+
+/// Makes a directory, and those above it, so that they are still there after a power failure.
+fn create(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    create(above)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(above),
     }
 }
 
@@ -141,49 +176,76 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
-fn check_format(dir: &Path) -> Result<(), DataDirError> {
+fn check_format(dir: &Path, is_new: bool) -> Result<(), DataDirError> {
     let path = dir.join("format");
     let Some(text) = read(&path)? else {
-        return replace(&path, &DataDir::FORMAT.to_string());
+        if is_new {
+            return replace(&path, &DataDir::FORMAT.to_string());
+        }
+        return Err(DataDirError::Damaged { path, reason: "it is missing".into() });
     };
     match text.trim().parse::<u32>() {
         Ok(found) if found > DataDir::FORMAT => {
             Err(DataDirError::Newer { path: dir.into(), found, known: DataDir::FORMAT })
         }
-        Ok(_) => Ok(()),
-        Err(_) => {
+        Ok(DataDir::FORMAT) => Ok(()),
+        _ => {
             let reason = format!("expected a version number, found {:?}", head(&text));
             Err(DataDirError::Damaged { path, reason })
         }
     }
 }
 
+/// What the mark says is the store's business; that there is one is not.
+fn check_mark(dir: &Path, is_new: bool) -> Result<(), DataDirError> {
+    let path = dir.join(store::MARK);
+    match path.try_exists().map_err(failed(&path))? {
+        true => Ok(()),
+        false if is_new => replace_file(&path, &store::empty_mark()).map_err(failed(&path)),
+        false => Err(DataDirError::Damaged { path, reason: "it is missing".into() }),
+    }
+}
+
 fn read_identity(dir: &Path) -> Result<Option<(NodeId, Incarnation)>, DataDirError> {
     let path = dir.join("identity");
     let Some(text) = read(&path)? else {
-        if dir.join(crate::store::FILE).exists() {
+        if dir.join(store::FILE).exists() {
             let reason = "it is missing, though there is a log".into();
             return Err(DataDirError::Damaged { path, reason });
         }
         return Ok(None);
     };
-    let parsed = text.trim().split_once(' ').and_then(|(node, incarnation)| {
-        let node = u64::from_str_radix(node, 16).ok()?;
-        Some((NodeId(node), Incarnation(incarnation.parse().ok()?)))
-    });
-    parsed.map(Some).ok_or_else(|| {
-        let reason = format!("expected a node id and an incarnation, found {:?}", head(&text));
+    parse_identity(&text).map(Some).ok_or_else(|| {
+        let reason = format!(
+            "expected a node id, an incarnation and their checksum, found {:?}",
+            head(&text)
+        );
         DataDirError::Damaged { path, reason }
     })
 }
 
+fn parse_identity(text: &str) -> Option<(NodeId, Incarnation)> {
+    let (said, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+    if sum != identity_sum(said) {
+        return None;
+    }
+    let (node, incarnation) = said.split_once(' ')?;
+    let node = u64::from_str_radix(node, 16).ok()?;
+    Some((NodeId(node), Incarnation(incarnation.parse().ok()?)))
+}
+
+fn identity_sum(said: &str) -> String {
+    format!("{:08x}", seal::checksum(b"identity", said.as_bytes()))
+}
+
 fn write_identity(dir: &Path, node: NodeId, incarnation: Incarnation) -> Result<(), DataDirError> {
-    replace(&dir.join("identity"), &format!("{node} {incarnation}\n"))
+    let said = format!("{node} {incarnation}");
+    replace(&dir.join("identity"), &format!("{said} {}\n", identity_sum(&said)))
 }
 
 fn read(path: &Path) -> Result<Option<String>, DataDirError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(path)(error)),
     }
@@ -201,11 +263,13 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     drop(file);
     fs::rename(&new, path)?;
-    match path.parent() {
-        // Without this the rename itself may be lost. Not every system can open a directory.
-        Some(dir) if cfg!(unix) => File::open(dir)?.sync_all(),
-        _ => Ok(()),
-    }
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Without this a file that is new, or has a new name, may be gone after a power failure.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    // Not every system can open a directory.
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
@@ -218,70 +282,4 @@ fn head(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_keeps_its_id_and_never_its_incarnation() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = DataDir::open(dir.path()).unwrap();
-        let (id, one) = (first.node_id(), first.incarnation());
-        let two = first.raise().unwrap();
-        drop(first);
-        let again = DataDir::open(dir.path()).unwrap();
-        assert_eq!(again.node_id(), id);
-        assert!(one < two && two < again.incarnation());
-    }
-
-    #[test]
-    fn a_directory_in_use_is_refused_and_the_holder_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let _held = DataDir::open(dir.path()).unwrap();
-        let error = DataDir::open(dir.path()).unwrap_err();
-        let DataDirError::InUse { path, holder } = &error else { panic!("{error}") };
-        assert_eq!(path, dir.path());
-        assert_eq!(*holder, std::process::id().to_string());
-    }
-
-    #[test]
-    fn a_newer_format_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("format"), "2").unwrap();
-        let error = DataDir::open(dir.path()).unwrap_err();
-        assert!(matches!(error, DataDirError::Newer { found: 2, known: 1, .. }), "{error}");
-    }
-
-    #[test]
-    fn damage_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(DataDir::open(dir.path()).unwrap());
-        fs::write(dir.path().join("identity"), "no such thing").unwrap();
-        let error = DataDir::open(dir.path()).unwrap_err();
-        assert!(matches!(error, DataDirError::Damaged { .. }), "{error}");
-        fs::remove_file(dir.path().join("identity")).unwrap();
-        fs::write(dir.path().join(crate::store::FILE), "").unwrap();
-        let error = DataDir::open(dir.path()).unwrap_err();
-        assert!(matches!(error, DataDirError::Damaged { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_copy_repeats_the_id() {
-        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let original = DataDir::open(dir.path()).unwrap();
-        for file in ["format", "identity"] {
-            fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
-        }
-        let copied = DataDir::open(copy.path()).unwrap();
-        assert_eq!(copied.node_id(), original.node_id());
-        assert!(copied.incarnation() > original.incarnation());
-    }
-
-    #[test]
-    fn a_temporary_directory_goes() {
-        let dir = DataDir::temporary().unwrap();
-        let path = dir.path().to_owned();
-        assert!(path.exists());
-        drop(dir);
-        assert!(!path.exists());
-    }
-}
+mod tests;

@@ -7,10 +7,7 @@ pub enum NewError {
     /// A setting is out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data directory could not be used.
+    /// The data directory could not be used, or what is stored in it is damaged.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// What is stored could not be read.
-    #[error("cannot read what is stored in the data directory")]
-    Store(#[source] std::io::Error),
 }

@@ -6,22 +6,25 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use dchan_core::{Addr, ClusterId, MembershipError, NodeId};
+use dchan_core::{Addr, ClusterId, ErrorKind, MembershipError, NodeId, RequestError};
 use futures::future::join_all;
-use tokio::time::Instant;
 
 use crate::{
+    reminder::Reminder,
     rpc::{Answer, Ask, AskError, Status},
     shared::{Backoff, Shared},
     store::Belonging,
     types::Founding,
 };
 
-/// How long until it is said again who is missing: doubling, from the first to the second.
-const SAY_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// Whoever waits for longer should know why: founders are seldom started at the same moment.
+const UNUSUAL: Duration = Duration::from_secs(3);
 
 /// The longest pause before another look: whoever comes last should not have to wait for the others.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
+/// How often to look whether a process with this node's identity runs elsewhere.
+const LOOKS: u32 = 3;
 
 /// Who was found at an address.
 #[derive(Debug)]
@@ -42,10 +45,40 @@ enum Verdict {
     Wait(String),
 }
 
+/// Makes sure that no other process is this node: with a copied directory, there would be two voters
+/// with one vote. The other one is where this node was last.
+pub(crate) async fn check_alone(shared: &Shared) -> Result<(), MembershipError> {
+    let me = &shared.me;
+    if let Some(last) = shared.store.last_addr().filter(|last| *last != me.addr)
+        && lives_at(shared, &last).await
+    {
+        return Err(MembershipError::Refused(format!(
+            "node {} runs at {last} already: was its data directory copied? Give each node an empty \
+             directory of its own",
+            me.id
+        )));
+    }
+    shared.store.note_addr(&me.addr).await.map_err(storage)
+}
+
+/// Whether a process with this node's identity answers there. A connection that breaks proves nothing.
+async fn lives_at(shared: &Shared, addr: &Addr) -> bool {
+    for _ in 0..LOOKS {
+        match shared.peers.requests.identify(addr, shared.config.times.request).await {
+            Ok(there) => return there.id == shared.me.id,
+            Err(RequestError::Unreachable { kind: ErrorKind::Broken, reason, .. }) => {
+                tracing::debug!(%addr, reason, "who is there is not known yet");
+            }
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
 /// Finds out which cluster this node belongs to, and writes it down.
 pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, MembershipError> {
     let mut backoff = Backoff::new(shared.config.times.backoff_max.min(LOOK_AGAIN));
-    let (mut say, mut again) = (Instant::now(), SAY_AGAIN.0);
+    let mut reminder = Reminder::new(Duration::ZERO);
     loop {
         let known = shared.store.belonging();
         if known.cluster.is_some() {
@@ -62,13 +95,11 @@ pub(crate) async fn belong(shared: &Arc<Shared>) -> Result<Belonging, Membership
                 return shared.store.accept(founding).await.map_err(storage);
             }
             Verdict::Propose(founders) => return propose(shared, founders).await,
-            Verdict::Wait(reason) => {
-                if say <= Instant::now() {
-                    tracing::info!(reason, "waits for the cluster");
-                    say = Instant::now() + again;
-                    again = (again * 2).min(SAY_AGAIN.1);
-                }
-            }
+            Verdict::Wait(reason) => match reminder.due() {
+                None => {}
+                Some(time) if time < UNUSUAL => tracing::info!(reason, "waits for the cluster"),
+                Some(time) => tracing::warn!(reason, ?time, "waits for the cluster"),
+            },
         }
         tokio::select! {
             paused = shared.pause(backoff.step(shared)) => paused?,
@@ -118,6 +149,9 @@ async fn look_at(shared: &Shared, addr: &Addr) -> Result<Found, AskError> {
     // One silent founder must not hold up for long what the others have to say.
     let within = shared.config.times.request / 2;
     let info = shared.peers.requests.identify(addr, within).await?;
+    if info.id == shared.me.id {
+        return Err(AskError::Refused("it leads to this node itself, or to a copy of it".into()));
+    }
     match shared.peers.ask(info.id, addr, Ask::Status, within).await? {
         Answer::Status(status) => Ok(Found { id: info.id, status }),
         _ => Err(AskError::Unexpected),

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     rpc::{Answer, Ask, Leased, Life},
     shared::Shared,
+    stranded::Stranded,
     types::{Command, Metrics, Raft},
 };
 
@@ -129,12 +130,18 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let limit = shared.config.times.removal_after;
     let pause = (limit / 10).clamp(Duration::from_millis(10), Duration::from_millis(500));
     let raft = shared.raft.wait().await;
+    let mut stranded = Stranded::new();
     loop {
         tokio::time::sleep(pause).await;
         if !raft.is_leader() {
+            stranded.led();
             continue;
         }
         let metrics = raft.metrics().borrow_watched().clone();
+        match metrics.last_quorum_acked {
+            Some(last) if last.elapsed() > limit => stranded.unled(&shared).await,
+            _ => stranded.led(),
+        }
         remove_silent(&shared, raft, &metrics).await;
         promote(&shared, raft, &metrics).await;
     }

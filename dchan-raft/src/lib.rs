@@ -22,14 +22,26 @@ mod membership;
 mod network;
 mod presence;
 mod proposals;
+mod reminder;
 mod rpc;
+mod seal;
 mod server;
 mod shared;
 mod sound;
 mod store;
+mod stranded;
 mod telemetry;
 mod transfer;
 mod types;
+
+// The network of the tests is written for those who use this crate.
+#[cfg(test)]
+extern crate self as dchan_raft;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+#[path = "../tests/net/mod.rs"]
+mod net;
 
 pub use config::{ConfigError, Limits, RaftConfig, Times, Writes};
 pub use datadir::{DataDir, DataDirError};

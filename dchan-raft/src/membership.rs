@@ -21,9 +21,9 @@ use crate::{
     network::Network,
     presence, proposals, server,
     shared::{Peers, Published, Room, Shared},
-    store::{Belonging, Machine, Store},
+    store::{self, Belonging, Machine, Store},
     telemetry::{Telemetry, sample},
-    types::{Founding, Metrics, Raft, seeded},
+    types::{Fatal, Founding, Metrics, Raft, seeded},
 };
 
 /// How long a snapshot that came in part is kept.
@@ -59,8 +59,18 @@ impl RaftMembership {
     ///
     /// A setting is out of range, or what is stored cannot be read.
     pub fn new(dir: DataDir, config: RaftConfig) -> Result<Self, NewError> {
+        let backend = store::backend(&dir)?;
+        Self::on_backend(dir, config, backend)
+    }
+
+    /// With a log that is not necessarily in the directory.
+    pub(crate) fn on_backend(
+        dir: DataDir,
+        config: RaftConfig,
+        backend: impl redb::StorageBackend,
+    ) -> Result<Self, NewError> {
         let config = config.validated()?;
-        let store = Store::open(Arc::new(dir), config.writes).map_err(NewError::Store)?;
+        let store = Store::open(Arc::new(dir), config.writes, backend)?;
         let cluster = store.belonging().cluster;
         let view = cluster.map_or_else(View::default, View::of_cluster);
         Ok(Self {
@@ -114,6 +124,7 @@ impl Membership for RaftMembership {
             return Err(MembershipError::Refused(reason));
         }
         shared.spawn(server::run(shared.clone(), context.questions));
+        founding::check_alone(&shared).await?;
         let belonging = founding::belong(&shared).await?;
         seeded(shared.seed(), launch(&shared, belonging)).await?;
         shared.spawn(proposals::run(shared.clone(), waiting));
@@ -136,16 +147,19 @@ impl Membership for RaftMembership {
     }
 
     /// There is a quorum if a leader with a majority has renewed this node's lease lately.
+    ///
+    /// A node whose disk has failed, or whose identity another process has, keeps a fault until it is
+    /// restarted: it has no vote and opens no channels. Those that are open flow on.
     fn status(&self) -> MembershipStatus {
         let telemetry = &self.telemetry;
         let times = &self.config.times;
         let mut status = MembershipStatus::default();
         status.quorum = telemetry.was_led_within(times.lease * 2 + times.election_max * 2);
         status.leader_changes = telemetry.leader_changes();
-        status.fault = telemetry.fault();
         status.stopped = self.stop.token().is_cancelled();
         status.samples = telemetry.samples();
         let shared = self.shared.get();
+        status.fault = shared.and_then(|shared| shared.fault());
         let raft = shared.and_then(|shared| shared.metrics());
         status.term = raft.as_ref().map_or(0, |raft| raft.current_term);
         let last = raft.and_then(|raft| raft.last_log_index).unwrap_or(0);
@@ -253,6 +267,7 @@ async fn listed(shared: &Shared) -> Result<(), MembershipError> {
             let reason = reason.ok().and_then(|reason| reason.clone());
             Err(MembershipError::Refused(reason.unwrap_or_default()))
         }
+        fault = shared.room.fault.wait() => Err(shared.faulty(fault)),
         () = shared.room.stop.cancelled() => Err(MembershipError::Stopped),
     }
 }
@@ -264,6 +279,9 @@ async fn keep_house(shared: Arc<Shared>) {
     let mut compacted = Instant::now();
     loop {
         let now = metrics.borrow_watched().clone();
+        if now.running_state.is_err() {
+            return failed(&shared, &now);
+        }
         show_leader(&shared, now.current_leader.map(NodeId), now.current_term);
         let bytes = shared.store.log_bytes();
         if bytes > shared.config.limits.log_bytes && compacted.elapsed() > Duration::from_secs(1) {
@@ -272,24 +290,24 @@ async fn keep_house(shared: Arc<Shared>) {
         }
         let stale = |a: &mut crate::transfer::Assembly| a.touched.elapsed() > STALE;
         shared.room.assembly.lock().take_if(stale);
-        let closed = tokio::time::timeout(STALE, metrics.changed()).await;
-        if now.running_state.is_err() || matches!(closed, Ok(Err(_))) {
-            failed(&shared, &now);
-            return;
+        if let Ok(Err(_)) = tokio::time::timeout(STALE, metrics.changed()).await {
+            // It says last why it ends.
+            let last = metrics.borrow_watched().clone();
+            return failed(&shared, &last);
         }
     }
 }
 
-/// Raft ends by itself only if the disk fails it, or by a bug. Then nobody should wait for it.
-fn failed(shared: &Shared, metrics: &Metrics) {
-    if !shared.room.stop.is_cancelled() {
-        let reason = match &metrics.running_state {
-            Err(fatal) => fatal.to_string(),
-            Ok(()) => "it has ended".into(),
-        };
-        tracing::error!(reason, "Raft has failed: the membership stops");
-        shared.telemetry().set_fault(Some(format!("Raft has failed: {reason}")));
-        shared.room.stop.cancel();
+/// Raft ends by itself only if the disk fails it, or by a bug. The node keeps its place on the list, so
+/// that its channels flow on.
+fn failed(shared: &Shared, last: &Metrics) {
+    let error = last.running_state.as_ref().err().unwrap_or(&Fatal::Stopped);
+    let fault = format!(
+        "{error}: this node takes no part in keeping the list until it is restarted. See to its disk first"
+    );
+    if !shared.room.stop.is_cancelled() && shared.room.fault.set(fault).is_ok() {
+        tracing::error!(%error, "Raft has failed: this node has no vote, and opens no channels, until it is restarted. Channels that are open flow on");
+        show_leader(shared, None, last.current_term);
     }
 }
 

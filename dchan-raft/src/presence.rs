@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use crate::{
     rpc::{Answer, Ask, AskError, Leased, Life},
     shared::{Backoff, Shared},
+    stranded::Stranded,
 };
 
 /// What to do after a look at one's own place.
@@ -36,7 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Renews the lease, and does what its answer calls for.
 async fn stay(shared: &Shared) {
     let mut backoff = Backoff::new(shared.config.times.backoff_max);
-    let mut registered = false;
+    let (mut registered, mut stranded) = (false, Stranded::new());
     loop {
         let step = step(shared).await;
         let rested = matches!(step, Ok(Step::Rest));
@@ -49,13 +50,17 @@ async fn stay(shared: &Shared) {
                 registered |= done;
                 done
             }
-            Ok(Step::Superseded) => return superseded(shared),
+            Ok(Step::Superseded) => return superseded(shared).await,
             Ok(Step::Wait) => false,
             Err(error) => {
                 tracing::debug!(%error, "the lease is not renewed");
                 false
             }
         };
+        match done {
+            true => stranded.led(),
+            false => stranded.unled(shared).await,
+        }
         if !rested {
             if done {
                 backoff = Backoff::new(shared.config.times.backoff_max);
@@ -100,6 +105,10 @@ async fn join(shared: &Shared) -> bool {
 }
 
 async fn register(shared: &Shared, again: bool) -> bool {
+    // A node that cannot follow the list has no business on it, once it was taken off.
+    if shared.room.fault.get().is_some() {
+        return false;
+    }
     if again {
         match shared.store.dir().raise() {
             Ok(next) => {
@@ -130,14 +139,20 @@ async fn register(shared: &Shared, again: bool) -> bool {
     matches!(timeout(shared.config.times.request * 4, shared.apply(change)).await, Ok(Ok(_)))
 }
 
-fn superseded(shared: &Shared) {
+/// Two voters with one id would vote twice: this one does not vote any more.
+async fn superseded(shared: &Shared) {
     let reason = format!(
-        "another process is node {} in a later life: was its data directory copied?",
+        "another process is node {} in a later life: was its data directory copied? Give each node an \
+         empty directory of its own",
         shared.me.id
     );
-    tracing::error!(reason, "this node stays off the list");
-    shared.telemetry().set_fault(Some(reason.clone()));
-    shared.room.refused.send_replace(Some(reason));
+    tracing::error!(reason, "this node stays off the list, and has no vote");
+    shared.room.refused.send_replace(Some(reason.clone()));
+    // Its disk may have failed before.
+    let _ = shared.room.fault.set(reason);
+    if shared.raft.wait().await.shutdown().await.is_err() {
+        tracing::error!("Raft did not stop in good order");
+    }
 }
 
 /// Until the lease is due, or this node sees that it is not on the list.

@@ -46,13 +46,24 @@ impl Shared {
 
     /// Makes changes, and returns when this node shows them.
     pub(crate) async fn apply(&self, changes: Vec<Change>) -> Result<Version, MembershipError> {
-        let version = self.propose(changes).await?;
-        let mut shown = self.peers.view.subscribe();
+        let shown = async {
+            let version = self.propose(changes).await?;
+            let mut shown = self.peers.view.subscribe();
+            let shown = shown.wait_for(|view| view.version >= version).await;
+            shown.map(|_| version).map_err(|_| MembershipError::Stopped)
+        };
         tokio::select! {
+            biased;
+            fault = self.room.fault.wait() => Err(self.faulty(fault)),
             () = self.room.stop.cancelled() => Err(MembershipError::Stopped),
-            shown = shown.wait_for(|view| view.version >= version) => {
-                shown.map(|_| version).map_err(|_| MembershipError::Stopped)
-            }
+            version = shown => version,
+        }
+    }
+
+    pub(crate) fn faulty(&self, fault: &str) -> MembershipError {
+        match &*self.room.refused.borrow() {
+            Some(reason) => MembershipError::Refused(reason.clone()),
+            None => MembershipError::Storage(fault.into()),
         }
     }
 }
@@ -112,6 +123,7 @@ fn gather(
 async fn commit(shared: &Shared, command: Command) -> Result<Version, String> {
     let times = &shared.config.times;
     let mut backoff = Backoff::new(times.backoff_max.min(times.election_min));
+    let mut reminder = shared.reminder();
     loop {
         match shared.ask_leader(Ask::Forward(command.clone())).await {
             Ok(Answer::Done(version)) => return Ok(version),
@@ -119,6 +131,7 @@ async fn commit(shared: &Shared, command: Command) -> Result<Version, String> {
             Ok(answer) => tracing::debug!(%command, ?answer, "not committed yet"),
             Err(error) => tracing::debug!(%command, %error, "not committed yet"),
         }
+        shared.say_waits(&mut reminder, "a change of the list");
         shared.pause_for_leader(backoff.step(shared)).await;
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     RaftConfig,
     leases::Leases,
     proposals::Proposal,
+    reminder::Reminder,
     rpc::{Answer, Ask, AskError, Envelope, Life},
     sound,
     store::Store,
@@ -47,6 +48,8 @@ pub(crate) struct Room {
     guess: Mutex<Guess>,
     /// A founding was accepted that another node proposed.
     pub(crate) accepted: Notify,
+    /// Why Raft has ended on this node, before the membership did.
+    pub(crate) fault: SetOnce<String>,
     /// Why this node cannot be on the list, if that is so.
     pub(crate) refused: watch::Sender<Option<String>>,
     /// This node goes: it must not come back to the list.
@@ -84,6 +87,7 @@ impl Room {
             chance: Mutex::new(fastrand::Rng::with_seed(seed)),
             guess: Mutex::default(),
             accepted: Notify::new(),
+            fault: SetOnce::new(),
             refused: watch::Sender::new(None),
             leaving: CancellationToken::new(),
             stop,
@@ -138,6 +142,11 @@ impl Shared {
 
     pub(crate) fn view(&self) -> Arc<View> {
         self.peers.view.borrow().clone()
+    }
+
+    /// What a human must look after: what only a restart ends goes before what may pass.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.room.fault.get().cloned().or_else(|| self.telemetry().fault())
     }
 
     pub(crate) fn metrics(&self) -> Option<Metrics> {
@@ -249,6 +258,18 @@ impl Shared {
         let other = view.wait_for(|view| view.leader.is_some() && view.leader != before);
         // Either way it is time for another attempt.
         let _ = tokio::time::timeout(pause, other).await;
+    }
+
+    /// For those who wait for a leader: an election is over before the first one is due.
+    pub(crate) fn reminder(&self) -> Reminder {
+        Reminder::new(self.config.times.election_max * 3)
+    }
+
+    /// Says what it is that waits for a leader, if that is to be said now.
+    pub(crate) fn say_waits(&self, reminder: &mut Reminder, what: &str) {
+        let Some(time) = reminder.due() else { return };
+        let founders = &self.config.founders;
+        tracing::warn!(?founders, ?time, "{what} waits for a majority of the founders");
     }
 
     /// Something from half of a time to one and a half of it.

@@ -35,6 +35,7 @@ pub(crate) type Vote = alias::VoteOf<Types>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<Types>;
 pub(crate) type Snapshot = alias::SnapshotOf<Types, Bytes>;
+pub(crate) type Fatal = openraft::errors::Fatal<Types>;
 pub(crate) type Metrics = openraft::RaftMetrics<Types>;
 
 /// Changes that one node wants made: one entry of the log.

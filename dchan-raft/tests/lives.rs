@@ -73,28 +73,6 @@ async fn a_node_that_keeps_its_lease_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copied_directory_is_noticed() {
-    let cluster = Cluster::new(config(1));
-    let founder = cluster.founders().await.remove(0);
-    let learner = cluster.start(2).await;
-    std::fs::create_dir_all(cluster.path(3)).unwrap();
-    for file in ["format", "identity"] {
-        std::fs::copy(cluster.path(2).join(file), cluster.path(3).join(file)).unwrap();
-    }
-    let copy = cluster.open(3).await;
-    assert_eq!(copy.id(), learner.id());
-    let boot = copy.me.boot;
-    let newer = founder
-        .sees("the copy, as a restart", |view| view.nodes.values().any(|node| node.boot == boot))
-        .await;
-    assert_eq!(newer.nodes.len(), 2);
-    // The older one gives way, rather than that the two fight.
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!(founder.view().nodes[&learner.id()].boot, boot);
-    founder.raft.apply(vec![founder.receiver(1)]).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
 async fn leaving_takes_the_node_off_the_list_and_leaves_no_task() {
     let cluster = Cluster::new(config(3));
     let nodes = cluster.founders().await;

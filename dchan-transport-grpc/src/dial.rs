@@ -1,7 +1,6 @@
 use std::task::{Context, Poll};
 
-use dchan_core::{Addr, Connection, ErrorKind, TransportError};
-use dchan_tls::Tls;
+use dchan_core::{Addr, Connection, ErrorKind, TransportError, tls::Tls};
 use futures::future::BoxFuture;
 use http::Uri;
 use hyper::{

@@ -1,7 +1,6 @@
 use std::{error::Error as _, io};
 
-use dchan_core::{Addr, ErrorKind, TransportError};
-use dchan_tls::explain;
+use dchan_core::{Addr, ErrorKind, TransportError, tls::explain};
 use tonic::{Code, Status};
 
 /// What a call's status says about its connection.

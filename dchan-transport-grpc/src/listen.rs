@@ -4,8 +4,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dchan_core::{Addr, Connection, ErrorKind, Incoming, Listener, LogLimit, TransportError};
-use dchan_tls::Tls;
+use dchan_core::{
+    Addr, Connection, ErrorKind, Incoming, Listener, LogLimit, TransportError, tls::Tls,
+};
 use hyper::{rt::Executor as _, server::conn::http2::Builder};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{

@@ -5,8 +5,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use dchan_core::{Addr, ErrorKind, Identity, TransportError};
-use dchan_tls::{Tls, identity_of};
+use dchan_core::{
+    Addr, ErrorKind, Identity, TransportError,
+    tls::{Tls, identity_of},
+};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},

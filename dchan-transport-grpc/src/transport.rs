@@ -1,6 +1,5 @@
 use async_trait::async_trait;
-use dchan_core::{Addr, Connection, ErrorKind, Listener, Transport, TransportError};
-use dchan_tls::Tls;
+use dchan_core::{Addr, Connection, ErrorKind, Listener, Transport, TransportError, tls::Tls};
 
 use crate::{dial, error, listen};
 

@@ -1,5 +1,4 @@
-use dchan_core::{Addr, ErrorKind, TransportError};
-use dchan_tls::explain;
+use dchan_core::{Addr, ErrorKind, TransportError, tls::explain};
 use quinn::{ConnectionError, StoppedError, TransportErrorCode, VarInt, WriteError};
 
 /// Codes with which a connection is closed.

@@ -1,7 +1,9 @@
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use async_trait::async_trait;
 use dchan_core::{Addr, Connection, ErrorKind, Incoming, Listener, TransportError};
+use quinn::ServerConfig;
+use tokio::net::lookup_host;
 
 use crate::{
     error,
@@ -18,13 +20,23 @@ pub(crate) async fn listen(
     security.is_allowed("listen at", at)?;
     let config = security.server("listen at", at)?;
     let bind = async {
-        let resolved = tokio::net::lookup_host(at.as_str()).await?.next();
-        let listening =
-            sockets.listen(resolved.ok_or(std::io::ErrorKind::NotFound)?, config).await?;
+        let listening = bind_first(at, sockets, config).await?;
         let local = listening.0.endpoint.local_addr()?.into();
         Ok(Box::new(QuicListener { listening, local, security }) as Box<dyn Listener>)
     };
     bind.await.map_err(|error| TransportError::io("listen at", at, error))
+}
+
+/// Takes the first of a name's addresses that is to be had.
+async fn bind_first(at: &Addr, sockets: &Sockets, config: ServerConfig) -> io::Result<Listening> {
+    let mut failure = io::ErrorKind::NotFound.into();
+    for at in lookup_host(at.as_str()).await? {
+        match sockets.listen(at, config.clone()).await {
+            Ok(listening) => return Ok(listening),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 #[derive(Debug)]

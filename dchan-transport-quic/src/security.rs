@@ -1,7 +1,9 @@
 use std::sync::{Arc, OnceLock};
 
-use dchan_core::{Addr, ErrorKind, Identity, TransportError};
-use dchan_tls::{ThrowAway, Tls, identity_of};
+use dchan_core::{
+    Addr, ErrorKind, Identity, TransportError,
+    tls::{ThrowAway, Tls, identity_of},
+};
 use quinn::{
     ClientConfig, ServerConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},

@@ -5,9 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use dchan_core::{
     Addr, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, LaneId, Received,
-    Transport,
+    Transport, tls::ThrowAway,
 };
-use dchan_tls::ThrowAway;
 use futures::FutureExt;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use tokio::{net::UdpSocket, time::timeout};

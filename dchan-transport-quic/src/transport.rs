@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dchan_core::{Addr, Connection, Listener, Transport, TransportError};
-use dchan_tls::Tls;
+use dchan_core::{Addr, Connection, Listener, Transport, TransportError, tls::Tls};
 
 use crate::{dial, error, listen, security::Security, socket::Sockets};
 

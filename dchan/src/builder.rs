@@ -5,7 +5,9 @@ use dchan_core::{
     StartError as NodeError, Transport,
 };
 
-use crate::{Node, StartError, bound::Bound};
+#[cfg(any(feature = "grpc", feature = "quic"))]
+use crate::carrier::{Ours, Protection};
+use crate::{Node, StartError, bound::Bound, carrier::Carrier};
 
 /// A node to be started.
 ///
@@ -28,19 +30,14 @@ pub struct Builder {
     advertise: Option<String>,
     peers: Vec<String>,
     joins: bool,
-    insecure: bool,
+    transport: Option<Carrier>,
+    #[cfg(any(feature = "grpc", feature = "quic"))]
+    protection: Protection,
     data_dir: Option<PathBuf>,
     tags: Vec<(String, String)>,
     config: Config,
     #[cfg(feature = "raft")]
     raft: dchan_raft::RaftConfig,
-    seams: Seams,
-}
-
-/// What replaces the defaults.
-#[derive(Debug, Default)]
-struct Seams {
-    transport: Option<Arc<dyn Transport>>,
     membership: Option<Arc<dyn Membership>>,
 }
 
@@ -58,13 +55,15 @@ impl Builder {
             advertise: None,
             peers: Vec::new(),
             joins: false,
-            insecure: false,
+            transport: Carrier::first(),
+            #[cfg(any(feature = "grpc", feature = "quic"))]
+            protection: Protection::default(),
             data_dir: None,
             tags: Vec::new(),
             config: Config::default(),
             #[cfg(feature = "raft")]
             raft: dchan_raft::RaftConfig::new("", []),
-            seams: Seams::default(),
+            membership: None,
         }
     }
 
@@ -108,9 +107,46 @@ impl Builder {
         self
     }
 
-    /// Allows plain text on any address: whoever can reach it can read and send everything.
+    /// Carries messages over gRPC: one stream for each pair of nodes. That is the default.
+    #[cfg(feature = "grpc")]
+    pub fn grpc(mut self) -> Self {
+        self.transport = Some(Carrier::Ours(Ours::Grpc));
+        self
+    }
+
+    /// Carries messages over QUIC: one connection for each pair of nodes, and in it a stream for each
+    /// channel, so that none waits for what another has lost. All nodes of a cluster use the same.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "raft")]
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dchan::{Node, tls::Tls};
+    ///
+    /// let tls = Tls::from_files("certs/ca.pem", "certs/10.0.0.1.pem", "certs/10.0.0.1.key")?;
+    /// let node = Node::builder("10.0.0.1:7001").quic().tls(tls).start().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "quic")]
+    pub fn quic(mut self) -> Self {
+        self.transport = Some(Carrier::Ours(Ours::Quic));
+        self
+    }
+
+    /// Encrypts everything, and lets only those in who have a certificate of the same authority, for the
+    /// host that they advertise. `dchan certs` makes such certificates.
+    ///
+    /// Without it a node keeps to loopback addresses, unless [`insecure`](Self::insecure) says otherwise.
+    #[cfg(any(feature = "grpc", feature = "quic"))]
+    pub fn tls(mut self, tls: dchan_core::tls::Tls) -> Self {
+        self.protection.tls = Some(tls);
+        self
+    }
+
+    /// Allows any address without certificates: whoever can reach it can read and send everything. With
+    /// certificates it means nothing.
+    #[cfg(any(feature = "grpc", feature = "quic"))]
     pub fn insecure(mut self) -> Self {
-        self.insecure = true;
+        self.protection.insecure = true;
         self
     }
 
@@ -132,17 +168,17 @@ impl Builder {
         self
     }
 
-    /// Uses another transport than gRPC. Whether it encrypts is its own business: it decides where it
+    /// Uses a transport of one's own. Whether it encrypts is its own business: it decides where it
     /// listens.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
-        self.seams.transport = Some(transport);
+        self.transport = Some(Carrier::Own(transport));
         self
     }
 
     /// Uses another membership than Raft. Then the node has a random id, and `data_dir`, `peers` and
     /// `join` mean nothing.
     pub fn membership(mut self, membership: Arc<dyn Membership>) -> Self {
-        self.seams.membership = Some(membership);
+        self.membership = Some(membership);
         self
     }
 
@@ -158,10 +194,11 @@ impl Builder {
     pub async fn start(mut self) -> Result<Node, StartError> {
         self.config.check()?;
         let addrs = self.addrs()?;
-        let transport = self.take_transport(&addrs.listen)?;
+        let transport = self.take_transport()?;
         let bound = Bound::listen(transport, &addrs.listen).await;
         let (transport, local) = bound.map_err(NodeError::Listen)?;
-        let me = addrs.advertise.unwrap_or(local);
+        // In the spelling that others know it by.
+        let me = addrs.advertise.unwrap_or_else(|| addrs.listen.with_port(local.port()));
         let (identity, membership) = self.take_membership(&me, addrs.peers)?;
         let mut options = NodeOptions::new(addrs.listen);
         if let Some((id, incarnation)) = identity {
@@ -173,7 +210,7 @@ impl Builder {
         Ok(Node::new(dchan_core::Node::start(options, transport, membership).await?))
     }
 
-    /// Checks the addresses, alone and together.
+    /// Checks the addresses, alone and together, and that the node may be there.
     fn addrs(&self) -> Result<Addrs, StartError> {
         let listen = parse("listen", &self.listen)?;
         let advertise = self.advertise.as_deref().map(|addr| parse("advertise", addr));
@@ -198,21 +235,28 @@ impl Builder {
         if self.joins && peers.is_empty() {
             return Err(ConfigError::new("peers", "empty", "the founders to join").into());
         }
+        #[cfg(any(feature = "grpc", feature = "quic"))]
+        if let Some(Carrier::Ours(_)) = self.transport {
+            let me = advertise.as_ref().unwrap_or(&listen);
+            self.protection.check(me, [&listen].into_iter().chain(&peers))?;
+        }
         Ok(Addrs { listen, advertise, peers })
     }
 
-    fn take_transport(&mut self, listen: &Addr) -> Result<Arc<dyn Transport>, StartError> {
-        if let Some(transport) = self.seams.transport.take() {
-            return Ok(transport);
+    /// The transport that was chosen.
+    fn take_transport(&mut self) -> Result<Arc<dyn Transport>, StartError> {
+        match self.transport.take() {
+            None => Err(StartError::NoTransport),
+            #[cfg(any(feature = "grpc", feature = "quic"))]
+            Some(Carrier::Own(_)) if self.protection.tls.is_some() => Err(StartError::TlsOfOwn),
+            Some(Carrier::Own(transport)) => Ok(transport),
+            #[cfg(any(feature = "grpc", feature = "quic"))]
+            Some(Carrier::Ours(ours)) => Ok(ours.with(std::mem::take(&mut self.protection))),
         }
-        if !self.insecure && !listen.is_loopback() {
-            return Err(StartError::PlainText { listen: listen.clone() });
-        }
-        default_transport(self.insecure)
     }
 
     fn take_membership(&mut self, me: &Addr, peers: Vec<Addr>) -> Result<Member, StartError> {
-        if let Some(membership) = self.seams.membership.take() {
+        if let Some(membership) = self.membership.take() {
             return Ok((None, membership));
         }
         self.raft_membership(me, peers)
@@ -246,17 +290,6 @@ impl Builder {
 
 /// Who the node is, if the membership knows, and the membership.
 type Member = (Option<(NodeId, Incarnation)>, Arc<dyn Membership>);
-
-#[cfg(feature = "grpc")]
-fn default_transport(insecure: bool) -> Result<Arc<dyn Transport>, StartError> {
-    let transport = dchan_transport_grpc::GrpcTransport::new();
-    Ok(Arc::new(if insecure { transport.insecure() } else { transport }))
-}
-
-#[cfg(not(feature = "grpc"))]
-fn default_transport(_insecure: bool) -> Result<Arc<dyn Transport>, StartError> {
-    Err(StartError::NoTransport)
-}
 
 fn parse(field: &'static str, text: &str) -> Result<Addr, StartError> {
     text.parse().map_err(|source| StartError::Addr { field, source })
@@ -292,10 +325,62 @@ mod tests {
         assert_eq!(refused(builder().join()), "peers is empty: expected the founders to join");
     }
 
-    #[test]
-    fn plain_text_is_for_loopback() {
-        let listen: Addr = "192.0.2.1:1".parse().unwrap();
-        let refused = Builder::new(listen.to_string()).take_transport(&listen);
-        assert!(matches!(refused, Err(StartError::PlainText { .. })));
+    #[cfg(any(feature = "grpc", feature = "quic"))]
+    mod protection {
+        use dchan_core::tls::{Authority, Tls};
+
+        use super::*;
+
+        fn take(mut builder: Builder) -> Result<Arc<dyn Transport>, StartError> {
+            builder.addrs()?;
+            builder.take_transport()
+        }
+
+        fn tls(host: &str) -> Tls {
+            let authority = Authority::new().unwrap();
+            let issued = authority.issue([host]).unwrap();
+            let ca = authority.certificate_pem();
+            Tls::from_pem(ca, issued.certificate_pem(), issued.key_pem()).unwrap()
+        }
+
+        #[test]
+        fn without_certificates_a_node_stays_at_home() {
+            let at = |listen: &str| Builder::new(listen.into());
+            let cases = || {
+                [
+                    at("192.0.2.1:1"),
+                    at("127.0.0.1:1").advertise("192.0.2.1:1"),
+                    at("127.0.0.1:1").peers(["127.0.0.1:2", "192.0.2.1:1"]),
+                ]
+            };
+            for builder in cases() {
+                let said = take(builder).unwrap_err().to_string();
+                let says = |word| said.contains(word);
+                assert!(says("192.0.2.1:1") && says("`tls`") && says("`insecure`"), "{said}");
+            }
+            for builder in cases() {
+                take(builder.insecure()).unwrap();
+            }
+            take(at("localhost:1").peers(["[::1]:1", "127.1.2.3:1"])).unwrap();
+        }
+
+        #[test]
+        fn the_certificate_must_be_the_nodes_own() {
+            let at = |listen: &str| Builder::new(listen.into()).tls(tls("192.0.2.1"));
+            take(at("192.0.2.1:1").peers(["192.0.2.2:1"])).unwrap();
+            take(at("0.0.0.0:1").advertise("192.0.2.1:7")).unwrap();
+            for builder in [at("192.0.2.2:1"), at("192.0.2.1:1").advertise("a.shop:1").insecure()] {
+                let said = take(builder).unwrap_err().to_string();
+                assert!(said.starts_with("the certificate is for 192.0.2.1, and others"), "{said}");
+            }
+        }
+
+        #[test]
+        fn a_transport_of_ones_own_has_no_use_for_certificates() {
+            let own = dchan_core::MemoryNetwork::new(1).transport(&"a:1".parse().unwrap());
+            let builder = || Builder::new("a:1".into()).transport(own.clone());
+            assert_eq!(take(builder()).unwrap().name(), own.name());
+            assert!(matches!(take(builder().tls(tls("a"))), Err(StartError::TlsOfOwn)));
+        }
     }
 }

@@ -15,17 +15,34 @@ pub enum StartError {
         /// What is wrong with it.
         source: AddrError,
     },
-    /// Whoever can reach that address could read and send everything.
+    /// Whoever can reach that address, or stands on the way to it, could read and send everything.
     #[error(
-        "{listen} can be reached from other machines, and nothing is encrypted (TLS is not available \
-         yet): listen at a loopback address such as 127.0.0.1, or allow plain text with `insecure`"
+        "{addr} is not a loopback address, and the node has no certificate: give it one with `tls` \
+         (`dchan certs` makes them), or do without any proof with `insecure`"
     )]
-    PlainText {
-        /// Where the node was to listen.
-        listen: Addr,
+    Unprotected {
+        /// Where the node was to listen, where others were to reach it, or one of its peers.
+        addr: Addr,
     },
-    /// The feature `grpc` is off, and no other transport is given.
-    #[error("there is no transport: enable the feature `grpc`, or give one with `transport`")]
+    /// All peers would refuse the node, since its certificate is another's.
+    #[error(
+        "the certificate is for {}, and others reach this node at {host}: give it a certificate for that \
+         host (`dchan certs issue {host}` makes one), or advertise a host that it is for",
+        names.join(", ")
+    )]
+    Certificate {
+        /// The hosts that it is for.
+        names: Vec<String>,
+        /// The host that the node advertises.
+        host: String,
+    },
+    /// Certificates are given, and a transport of one's own, which does not know of them.
+    #[error("`tls` is for the transports of dchan: give the certificates to your own one yourself")]
+    TlsOfOwn,
+    /// The features `grpc` and `quic` are off, and no other transport is given.
+    #[error(
+        "there is no transport: enable the feature `grpc` or `quic`, or give one with `transport`"
+    )]
     NoTransport,
     /// The feature `raft` is off, and no other membership is given.
     #[error("there is no membership: enable the feature `raft`, or give one with `membership`")]

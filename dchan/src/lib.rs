@@ -44,15 +44,17 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `grpc` | yes | the gRPC transport, which nodes use unless [`Builder::transport`] says otherwise |
+//! | `grpc` | yes | the gRPC transport, which nodes use unless [`Builder::quic`] or [`Builder::transport`] says otherwise |
+//! | `quic` | yes | the QUIC transport: [`Builder::quic`]; without `grpc` nodes use it anyhow |
 //! | `raft` | yes | the Raft membership, which nodes use unless [`Builder::membership`] says otherwise |
-//! | `cli` | yes | the binary `dchan` |
+//! | `cli` | yes | the binary `dchan`; needs `grpc` and `raft` |
+//! | `full` | yes | all of them |
 //!
-//! Without `grpc` or `raft` a node needs a transport or a membership of one's own: see [`Transport`] and
-//! [`Membership`].
+//! Without a transport or without `raft` a node needs one of one's own: see [`Transport`] and [`Membership`].
 
 mod bound;
 mod builder;
+mod carrier;
 mod error;
 mod node;
 
@@ -70,10 +72,15 @@ pub use node::Node;
 
 /// What it takes to write a transport or a membership of one's own.
 pub use dchan_core as core;
+/// Certificates: who a node is, and whom it believes.
+#[cfg(any(feature = "grpc", feature = "quic"))]
+pub use dchan_core::tls;
 #[cfg(feature = "raft")]
 pub use dchan_raft as raft;
 #[cfg(feature = "grpc")]
 pub use dchan_transport_grpc as grpc;
+#[cfg(feature = "quic")]
+pub use dchan_transport_quic as quic;
 
 /// The README's examples compile.
 #[cfg(all(doctest, feature = "grpc", feature = "raft"))]

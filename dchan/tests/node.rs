@@ -1,11 +1,11 @@
 //! The builder: who founds, who joins, and parts of one's own.
 
 #![allow(clippy::unwrap_used)]
-#![cfg(all(feature = "grpc", feature = "raft"))]
+#![cfg(all(feature = "grpc", feature = "quic", feature = "raft"))]
 
 use std::time::Duration;
 
-use dchan::{MemoryNetwork, Node, StaticMembership};
+use dchan::{Builder, MemoryNetwork, Node, StaticMembership};
 
 #[tokio::test]
 async fn a_node_without_peers_founds_alone_and_others_join_it() {
@@ -28,6 +28,18 @@ async fn a_node_without_peers_founds_alone_and_others_join_it() {
     let again = Node::builder("127.0.0.1:0").data_dir(data.path()).start().await.unwrap();
     assert_eq!(again.id(), id);
     again.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_is_known_by_the_name_that_it_listens_at() {
+    for over in [Builder::grpc, Builder::quic] {
+        let first = over(Node::builder("localhost:0")).start().await.unwrap();
+        assert_eq!(first.addr().host(), "localhost");
+        let join = over(Node::builder("localhost:0")).peers([first.addr()]).join();
+        let second = join.start().await.unwrap();
+        second.shutdown().await.unwrap();
+        first.shutdown().await.unwrap();
+    }
 }
 
 #[tokio::test]

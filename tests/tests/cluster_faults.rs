@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, stop, until};
-use dchan_core::{Faults, Node};
+use dchan_core::{Change, Faults, Namespace, Node};
 use tokio::time::{sleep, timeout};
 
 dchan_conformance::cluster_tests![
@@ -16,6 +16,7 @@ dchan_conformance::cluster_tests![
     one_connection_after_fifty_cuts,
     a_long_rest,
     permits_across_cuts,
+    a_receiver_off_the_list_and_back,
 ];
 
 /// What each node knows of the link to the other: which connection it is the how-manieth of.
@@ -196,7 +197,8 @@ async fn simultaneous_starts(cluster: Arc<Cluster>) {
             }
         }
         assert!(quiet, "the link flaps");
-        assert_eq!(cluster.connections(0, 1), 1);
+        // The other one goes when its goodbye is said.
+        until("one connection is left", || cluster.connections(0, 1) == 1).await;
         oracles[0].settle(&b, "x").await;
         oracles[1].settle(&a, "y").await;
         on_a.abort();
@@ -267,6 +269,38 @@ async fn permits_across_cuts(cluster: Arc<Cluster>) {
             number += 1;
         }
     }
+    oracle.settle(&a, "n").await;
+    stop(a).await;
+    stop(b).await;
+}
+
+/// What is on its way to a receiver that is taken off the list comes before what is sent once it is back.
+async fn a_receiver_off_the_list_and_back(cluster: Arc<Cluster>) {
+    let (a, b) = (cluster.node().await, cluster.node().await);
+    if cluster.kind == Kind::Memory {
+        let delay = Duration::ZERO..Duration::from_millis(2);
+        cluster.set_faults(Faults { delay, ..Faults::default() });
+    }
+    let oracle = Oracle::new();
+    let receiver = b.receiver("n").capacity(200).await.unwrap();
+    let id = receiver.id();
+    let _receiving = oracle.receive(receiver);
+    let sender = a.sender::<Message>("n").await.unwrap();
+    let sending = oracle.send(&sender, 0, 0..20_000, |n| n as usize % 500);
+    let namespace = Namespace::new("n").unwrap();
+    let view = a.view();
+    let listed = || view.borrow().receivers.contains_key(&(namespace.clone(), id));
+    for _ in 0..20 {
+        let before = oracle.received();
+        until("it flows", || oracle.received() >= (before + 200).min(20_000)).await;
+        cluster.black_hole(0, 1);
+        sleep(Duration::from_millis(3)).await;
+        cluster.list.change(&[Change::ReceiverGone { namespace: namespace.clone(), id }]);
+        until("it is back", listed).await;
+        cluster.cut(0, 1);
+        cluster.heal(0, 1);
+    }
+    sending.await.unwrap();
     oracle.settle(&a, "n").await;
     stop(a).await;
     stop(b).await;

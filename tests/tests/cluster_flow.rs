@@ -3,13 +3,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Message, Oracle, message, stop, until};
+use dchan_conformance::cluster::{Cluster, Entry, Message, Oracle, message, stop, until};
 use dchan_core::{ReceiptError, RecvError, SendError, SendTimeoutError, TrySendError};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 dchan_conformance::cluster_tests![
     messages_come_in_order,
     two_receivers_share,
+    idle_receivers_get_their_share,
     two_senders_share_a_receiver,
     a_slow_receiver_blocks_only_its_senders,
     sending_waits_for_the_first_receiver,
@@ -42,7 +46,7 @@ async fn messages_come_in_order(cluster: Arc<Cluster>) {
 
 /// What one confirms in large steps must not be more than what the other waits for.
 async fn links_of_different_windows_flow(cluster: Arc<Cluster>) {
-    let small = cluster.node_with(|config| config.limits.link = 128 << 10).await;
+    let small = cluster.node_with(|config| config.limits.link = 256 << 10).await;
     let large = cluster.node_with(|config| config.limits.link = 64 << 20).await;
     for (from, to, name) in [(&small, &large, "up"), (&large, &small, "down")] {
         let oracle = Oracle::new();
@@ -388,4 +392,40 @@ async fn the_ledger_balances_at_any_time(cluster: Arc<Cluster>) {
     stop(a).await;
     stop(b).await;
     stop(c).await;
+}
+
+/// A lane that gave its credit back, because others wanted it and it had not been used, gets some again
+/// when it is its turn: otherwise its receiver would get nothing for as long as another one has room.
+async fn idle_receivers_get_their_share(cluster: Arc<Cluster>) {
+    let (a, b) = (cluster.node().await, cluster.node().await);
+    let (c, d) = (cluster.node().await, cluster.node().await);
+    let oracle = Oracle::new();
+    let _receiving = [
+        oracle.receive(c.receiver("n").capacity(100).await.unwrap()),
+        oracle.receive(d.receiver("n").capacity(100).await.unwrap()),
+    ];
+    let senders =
+        [a.sender::<Message>("n").await.unwrap(), b.sender::<Message>("n").await.unwrap()];
+    // Slowly enough that there is always room somewhere.
+    let (mut number, got_all) = (0, || {
+        let of = |log: &Vec<Entry>, handle| log.iter().any(|entry| entry.handle == handle);
+        oracle.logs().iter().all(|log| of(log, 0) && of(log, 1))
+    });
+    while !got_all() {
+        assert!(number < 2000, "each sender has fed one receiver only");
+        for (handle, sender) in (0..).zip(&senders) {
+            sender.send(message(handle, number, 8)).await.unwrap();
+            oracle.note_accepted(handle, number);
+        }
+        number += 1;
+        sleep(Duration::from_millis(1)).await;
+    }
+    for sender in &senders {
+        sender.flush().await.unwrap();
+    }
+    until("all is in", || oracle.received() == oracle.accepted()).await;
+    oracle.check(&[a.ledger("n"), b.ledger("n")]);
+    for node in [a, b, c, d] {
+        stop(node).await;
+    }
 }

@@ -5,18 +5,14 @@
 
 mod founders;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, PATIENCE, Spot, until};
+use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, Spot, until};
 use dchan_core::{Namespace, Node};
-use dchan_raft::{DataDir, DataDirError};
-use founders::{leader, start, stop_all};
+use dchan_raft::DataDir;
+use founders::{home, leader, open, start, stop_all};
 use futures::future::{join_all, try_join_all};
-use tempfile::TempDir;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::{task::JoinHandle, time::Instant};
 
 dchan_conformance::cluster_tests![
     a_burst_of_registrations,
@@ -224,28 +220,4 @@ async fn all_restart_together(cluster: Arc<Cluster>) {
     oracle.settle(&nodes[count - 1], "after").await;
     drop(sender);
     join_all(nodes.into_iter().rev().map(|node| stop_all(vec![node]))).await;
-}
-
-/// Where the data directories are. In paused time nothing is learnt from a disk.
-fn home(kind: Kind) -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if kind == Kind::Memory && memory.is_dir() {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    }
-}
-
-/// Opens a data directory as soon as whoever had it has gone.
-async fn open(path: &Path) -> DataDir {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match DataDir::open(path) {
-            Ok(dir) => return dir,
-            Err(DataDirError::InUse { .. }) if Instant::now() < deadline => {
-                sleep(Duration::from_millis(2)).await;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dchan_conformance::transport::{Breakable, Held, TransportFixture, ip};
-use dchan_core::{Addr, Transport};
-use dchan_tls::{Authority, Tls};
+use dchan_core::{
+    Addr, Transport,
+    tls::{Authority, Tls},
+};
 use dchan_transport_grpc::GrpcTransport;
 
 struct Grpc(GrpcTransport);

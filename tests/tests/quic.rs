@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dchan_conformance::transport::{Breakable, Held, TransportFixture, ip, udp};
-use dchan_core::{Addr, Transport};
-use dchan_tls::ThrowAway;
+use dchan_core::{Addr, Transport, tls::ThrowAway};
 use dchan_transport_quic::QuicTransport;
 use quinn::crypto::rustls::QuicClientConfig;
 

@@ -15,8 +15,8 @@ use dchan_conformance::cluster::{Message, Oracle, stop, until};
 use dchan_core::{
     Addr, Connection, ErrorKind, FrameBatch, Incarnation, Incoming, Listener, Node, NodeId,
     NodeOptions, StaticMembership, Transport, TransportError,
+    tls::{Authority, Issued, ThrowAway, Tls},
 };
-use dchan_tls::{Authority, Issued, ThrowAway, Tls};
 use dchan_transport_grpc::GrpcTransport;
 use dchan_transport_quic::QuicTransport;
 use time::OffsetDateTime;
@@ -140,14 +140,14 @@ async fn another_authority_is_refused(kind: Kind) {
     let [ours, other] = [Authority::new().unwrap(), Authority::new().unwrap()];
     let insider = kind.with(node_at(&ours, "127.0.0.1"));
     let outsider = kind.with(node_at(&other, "127.0.0.1"));
-    let why = ["invalid peer certificate", "does not know the authority"];
+    let why = ["UnknownIssuer", "does not know the authority"];
     refused(&insider, &outsider, why).await;
     refused(&outsider, &insider, why).await;
     // One that believes our authority, and has no certificate from it.
     let issued = other.issue(["127.0.0.1"]).unwrap();
     let believer =
         Tls::from_pem(ours.certificate_pem(), issued.certificate_pem(), issued.key_pem()).unwrap();
-    let why = ["does not know the authority", "invalid peer certificate"];
+    let why = ["does not know the authority", "UnknownIssuer"];
     refused(&kind.with(believer), &insider, why).await;
 }
 

@@ -77,7 +77,7 @@ fn what_is_announced_sets_nothing_aside() {
     // Such a map sets aside whatever it is told: that ends the process.
     let endless = postcard::to_stdvec(&(1u64 << 56)).unwrap();
     assert_eq!(decode::<imbl::OrdMap<String, String>>(&endless), None);
-    let many: imbl::OrdMap<u32, ()> = (0..9000).map(|at| (at, ())).collect();
+    let many: imbl::OrdMap<u32, ()> = (0..9000u32).map(|at| (at, ())).collect();
     assert_eq!(decode(&encoded(&many).unwrap()), Some(many));
 }
 

@@ -185,7 +185,7 @@ impl Receiving {
                 match input.byte() % 3 {
                     0 => self.inbox.with(|core| core.cut(slot)),
                     1 => self.inbox.with(|core| core.finish(slot, epoch)),
-                    _ => self.inbox.with(|core| core.sender_lost(slot, epoch % 2 == 0)),
+                    _ => self.inbox.with(|core| core.sender_lost(slot, epoch.is_multiple_of(2))),
                 }
                 Ok(())
             }

@@ -84,6 +84,8 @@ pub(crate) trait LocalSender: Send + Sync {
     fn granted(&self);
     /// How many messages of credit are promised to permits.
     fn reserved(&self) -> u64;
+    /// Whether somebody waits for credit.
+    fn is_waiting(&self) -> bool;
     /// Assign nothing more.
     fn stop(&self);
     /// Messages that were here and go back to the sender, oldest first.

@@ -155,7 +155,12 @@ impl Outbound {
     /// Whether credit that was asked back and that permits held is free now. It goes back with the next
     /// poll, and not before, as the last permit's message may be about to use some of it.
     fn gives_back(&self) -> bool {
-        self.intent.owes_credit && self.limits.reserved == 0
+        self.intent.owes_credit && self.limits.reserved == 0 && !self.intent.fin_said
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// Whether messages can still be assigned to it.
@@ -282,7 +287,8 @@ impl Outbound {
 
     /// The receiver asks for credit that is not needed. Returns whether there is something to say.
     pub(crate) fn on_reclaim(&mut self, epoch: Epoch) -> bool {
-        if epoch != self.epoch || self.phase != Phase::Attached {
+        // Behind `Fin` the lane says nothing more: all of its credit is free there.
+        if epoch != self.epoch || self.phase != Phase::Attached || self.intent.fin_said {
             return false;
         }
         let unused = self.limits.total().saturating_sub(self.accepted);
@@ -299,7 +305,13 @@ impl Outbound {
 
     /// A message waits for credit. Returns whether there is something to say.
     pub(crate) fn ask(&mut self) -> bool {
-        if self.intent.wanting || !self.is_open() {
+        if !self.is_open() {
+            return false;
+        }
+        // Credit that is asked back before it could be used is missed: two lanes that ask at the same
+        // time would take it from each other for ever.
+        self.intent.active = true;
+        if self.intent.wanting {
             return false;
         }
         self.intent.wanting = true;

@@ -36,6 +36,22 @@ fn a_stop_lets_a_large_message_that_has_begun_go_to_its_end() {
 }
 
 #[test]
+fn behind_the_end_nothing_is_given_back() {
+    let mut lane = attached(5, 100);
+    send(&mut lane, b"handed");
+    let permit = lane.reserve();
+    assert!(lane.on_reclaim(1));
+    polled(&mut lane, 1);
+    assert!(lane.stop().is_empty());
+    assert!(matches!(polled(&mut lane, 1)[..], [LaneFrame::Fin]));
+    // A permit is dropped, and a request for credit comes late: the receiver has freed it all.
+    assert!(!lane.unreserve(permit) && !lane.on_reclaim(1));
+    assert!(!lane.has_business(1) && polled(&mut lane, 1).is_empty());
+    assert!(lane.on_closed(1, &[]).unwrap().is_empty());
+    assert_eq!(lane.ledger().taken, 1);
+}
+
+#[test]
 fn a_large_message_that_has_begun_comes_back_whole() {
     let (mut lane, body) = half_sent();
     let back = lane.clone().on_closed(1, &[]).unwrap();

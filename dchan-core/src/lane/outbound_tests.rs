@@ -437,3 +437,17 @@ fn a_value_is_adopted_or_given_back() {
     let flags: Vec<_> = records.clone().map(|record| record.flags).collect();
     assert_eq!(flags, [Flags::REROUTED.with(Flags::TRACKED)]);
 }
+
+#[test]
+fn credit_that_was_asked_for_and_not_used_yet_is_missed() {
+    let mut lane = attached(10, 1000);
+    lane.on_reclaim(1);
+    assert!(!lane.intent.wanting, "nothing was sent");
+    assert!(lane.ask());
+    lane.on_credit(1, &credit(0, 20, 2000)).unwrap();
+    // Another lane wants it, too: this one gives all back, and goes on waiting for its share.
+    lane.on_reclaim(1);
+    assert_eq!((lane.credit(), lane.intent.wanting), (0, true));
+    lane.on_reclaim(1);
+    assert!(!lane.intent.wanting, "nobody came for it");
+}

@@ -263,16 +263,25 @@ impl Window {
         Ok(())
     }
 
-    /// The sender is in this process and gives back at once what it has not used.
-    pub(crate) fn give_back(&mut self, id: SlotId, reserved: u64) {
+    /// The sender is in this process and gives back at once what it has not used and not promised to
+    /// permits. `wanting`: it waits for more. Returns whether it had anything to give.
+    pub(crate) fn give_back(&mut self, id: SlotId, reserved: u64, wanting: bool) -> bool {
+        let mut given = Amount::default();
         self.change(id, |slot| {
             let unused = slot.unused();
             let bytes = if reserved > 0 { 0 } else { unused.bytes };
-            slot.returned += Amount::new(unused.messages.saturating_sub(reserved), bytes);
+            given = Amount::new(unused.messages.saturating_sub(reserved), bytes);
+            slot.returned += given;
             slot.reclaiming = false;
         });
+        // One that has nothing to give must not seem to have changed: it would be asked again at once.
+        self.set_wanting(id, wanting);
+        given != Amount::default()
+    }
+
+    /// A sender in this process has a permit less: it may have something to give back now.
+    pub(crate) fn released(&mut self) {
         self.asked_all = false;
-        self.set_wanting(id, false);
     }
 
     /// The sender is in this process and waits for credit.

@@ -124,6 +124,22 @@ fn a_newcomer_gets_its_share_when_others_give_back() {
 }
 
 #[test]
+fn permits_in_this_process_are_not_asked_for_again_until_one_is_dropped() {
+    let mut window = window(4, 400);
+    let first = lanes(&mut window, 1)[0];
+    window.balance();
+    let second = lanes(&mut window, 1)[0];
+    assert_eq!(window.balance().reclaim, [first]);
+    // Permits hold all of it, and somebody waits for more.
+    assert!(!window.give_back(first, 4, true));
+    assert_eq!(window.balance(), Grants::default(), "it would answer the same for ever");
+    window.released();
+    assert_eq!(window.balance().reclaim, [first]);
+    assert!(window.give_back(first, 3, true));
+    assert_eq!(window.balance().granted, [second]);
+}
+
+#[test]
 fn an_answer_that_gives_nothing_back_is_not_asked_for_again() {
     let mut window = window(4, 400);
     let first = lanes(&mut window, 1)[0];
@@ -276,9 +292,9 @@ fn a_sender_in_this_process_takes_its_credit_without_being_told() {
     window.put_in(ids[0], Amount::new(0, 20));
     assert_eq!((window.unused(ids[0]), window.stored), (1, 70));
     // What it has reserved stays, and so do all the bytes for it.
-    window.give_back(ids[0], 1);
+    window.give_back(ids[0], 1, true);
     assert_eq!((window.unused(ids[0]), window.used()), (1, Amount::new(4, 400)));
-    window.give_back(ids[0], 0);
+    window.give_back(ids[0], 0, false);
     assert_eq!((window.unused(ids[0]), window.used()), (0, Amount::new(3, 270)));
     assert_eq!(window.wanting, 1);
     window.taken(ids[0], Amount::new(1, 70));

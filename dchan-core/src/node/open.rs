@@ -231,7 +231,7 @@ impl Inner {
             }
             let mut routers = self.routers.lock();
             // A node that stops accounts for all of its routers in the end.
-            if router.is_held() || self.is_closing() {
+            if !router.retires() || self.is_closing() {
                 return;
             }
             let ledger = router.ledger();

@@ -26,11 +26,24 @@ impl Inner {
             self.mend_list();
             tokio::select! {
                 () = stopping.cancelled() => return,
+                () = self.forget_peers() => {}
                 changed = view.changed() => {
                     if changed.is_err() {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// Forgets peers of which nothing is left, whenever there may be some.
+    async fn forget_peers(&self) {
+        let soon = self.shared.config.times.heartbeat;
+        loop {
+            if self.peers.forget_idle() {
+                tokio::time::sleep(soon).await;
+            } else {
+                self.shared.idle.notified().await;
             }
         }
     }
@@ -64,8 +77,6 @@ impl Inner {
                 router.update(new, &come, &gone);
             }
         }
-        drop(seen);
-        self.peers.forget_idle();
     }
 
     /// What must change on the list for it to have just the receivers that are open here.

@@ -121,3 +121,145 @@ async fn a_message_that_cannot_be_decoded_is_told_after_those_before_it() {
     let ledger = sender.ledger();
     assert_eq!((ledger.taken, ledger.dropped.decode, ledger.in_flight), (2, 1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn credit_that_rests_in_this_process_goes_to_a_sender_in_another() {
+    let network = MemoryNetwork::new(1);
+    let list = StaticMembership::new();
+    let a = node(&network, &list, "a:1").await;
+    let b = node(&network, &list, "b:1").await;
+    let mut receiver = b.receiver::<u64>("n").capacity(4).await.unwrap();
+    // It is granted everything, and does nothing with it.
+    let resting = b.sender::<u64>("n").await.unwrap();
+    let sender = a.sender::<u64>("n").await.unwrap();
+    let in_time = Duration::from_secs(5);
+    for n in 0..4 {
+        let sent = tokio::time::timeout(in_time, sender.send(n)).await;
+        sent.expect("there is room").unwrap();
+    }
+    for n in 0..4 {
+        assert_eq!(receiver.recv().await.unwrap(), Some(n));
+    }
+    // What permits hold comes when they are dropped.
+    let permits = [resting.reserve().await.unwrap(), resting.reserve().await.unwrap()];
+    {
+        let all = async {
+            for n in 0..4 {
+                sender.send(n).await.unwrap();
+            }
+        };
+        tokio::pin!(all);
+        assert!(tokio::time::timeout(in_time, &mut all).await.is_err(), "permits hold some room");
+        drop(permits);
+        tokio::time::timeout(in_time, all).await.expect("there is room");
+    }
+    for n in 0..4 {
+        assert_eq!(receiver.recv().await.unwrap(), Some(n));
+    }
+    sender.close().await.unwrap();
+    drop((resting, receiver));
+    a.shutdown().await.unwrap();
+    b.shutdown().await.unwrap();
+}
+
+/// Waits, in virtual time, until a node has no more tasks and no other links than these.
+async fn rests(node: &Node, tasks: usize, links: usize) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while (node.tasks(), node.links().borrow().len()) != (tasks, links) {
+        let found = (node.tasks(), node.links().borrow().clone());
+        assert!(tokio::time::Instant::now() < deadline, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The tasks of a node without links: it listens, follows the list and mends it, lends what comes back
+/// to the budget, and looks at its health.
+const ALONE: usize = 5;
+
+#[tokio::test(start_paused = true)]
+async fn one_task_waits_for_the_last_message_however_often_senders_come_and_go() {
+    let network = MemoryNetwork::new(1);
+    let list = StaticMembership::new();
+    let a = node(&network, &list, "a:1").await;
+    let mut receiver = a.receiver::<u64>("n").await.unwrap();
+    a.sender::<u64>("n").await.unwrap().send(1).await.unwrap();
+    rests(&a, ALONE + 1, 0).await;
+    for _ in 0..100 {
+        drop(a.sender::<u64>("n").await.unwrap());
+    }
+    assert_eq!(a.tasks(), ALONE + 1);
+    // Nor does it go before there is nobody else.
+    let sender = a.sender::<u64>("n").await.unwrap();
+    assert_eq!(receiver.recv().await.unwrap(), Some(1));
+    rests(&a, ALONE, 0).await;
+    sender.send(2).await.unwrap();
+    drop(sender);
+    rests(&a, ALONE + 1, 0).await;
+    assert_eq!((receiver.recv().await.unwrap(), a.ledger("n").in_flight), (Some(2), 0));
+    rests(&a, ALONE, 0).await;
+    assert_eq!(a.ledger("n"), Ledger::default(), "the router is gone");
+    a.clone().shutdown().await.unwrap();
+    assert_eq!(a.tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_dials_for_a_lane_that_never_stood_and_has_ended() {
+    let network = MemoryNetwork::new(1);
+    let list = StaticMembership::new();
+    let a = node(&network, &list, "a:1").await;
+    let sender = a.sender::<u64>("n").await.unwrap();
+    let (id, boot, incarnation) = (NodeId(99), Boot(5), Incarnation(1));
+    let addr = "nobody:1".parse().unwrap();
+    let entry = crate::NodeEntry { addr, boot, incarnation, tags: OrdMap::new() };
+    let (namespace, receiver) = (sender.namespace().clone(), ReceiverId { boot, counter: 0 });
+    let come = crate::Change::Receiver { namespace, id: receiver, node: id };
+    list.change(&[crate::Change::Node { id, entry }, come]);
+    sender.wait_for_receivers(1).await.unwrap();
+    rests(&a, ALONE + 1, 0).await;
+    list.change(&[crate::Change::NodeGone { id, incarnation }]);
+    rests(&a, ALONE, 0).await;
+    assert!(a.inner().peers.all().is_empty());
+    drop(sender);
+    a.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn peers_that_come_and_go_are_forgotten() {
+    let network = MemoryNetwork::new(1);
+    let list = StaticMembership::new();
+    let a = node(&network, &list, "a:1").await;
+    let mut receiver = a.receiver::<u64>("n").await.unwrap();
+    for turn in 0..10 {
+        // One that knows this node, which does not know it, and that sends and is gone without a word.
+        let (others, name) = (StaticMembership::new(), format!("b{turn}:1"));
+        let b = node(&network, &others, &name).await;
+        let me = a.view().borrow().nodes[&a.id()].clone();
+        let come = crate::Change::Receiver {
+            namespace: Namespace::new("n").unwrap(),
+            id: receiver.id(),
+            node: a.id(),
+        };
+        others.change(&[crate::Change::Node { id: a.id(), entry: me }, come]);
+        let sender = b.sender::<u64>("n").await.unwrap();
+        sender.send(turn).await.unwrap();
+        while a.metrics().namespaces[receiver.namespace()].queued == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if turn % 2 == 0 {
+            assert_eq!(receiver.recv().await.unwrap(), Some(turn));
+        }
+        let weak = Arc::downgrade(&b.inner().shared);
+        drop((sender, b));
+        // The list does not change meanwhile. What has come is not lost with the one who sent it.
+        if turn % 2 == 1 {
+            rests(&a, ALONE, 1).await;
+            assert_eq!(receiver.recv().await.unwrap(), Some(turn));
+        }
+        rests(&a, ALONE, 0).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(a.inner().peers.all().is_empty());
+        assert!(weak.upgrade().is_none(), "nothing of the other node is left");
+    }
+    drop(receiver);
+    a.shutdown().await.unwrap();
+}

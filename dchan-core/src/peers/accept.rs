@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
-use super::{Peers, Shared, dial::with_source, door::Door, peer::Role};
+use super::{Peers, Shared, door::Door, peer::Role};
 use crate::{
     Addr, Breach, Connection, ErrorKind, Incoming, Listener, TransportError,
     link::{Introduction, Rank, expect_hello, refuse},
+    log::Whole,
     wire::{Hello, Refusal},
 };
 
@@ -25,7 +26,8 @@ pub(crate) async fn serve_listener(peers: Arc<Peers>, mut listener: Box<dyn List
         let incoming = match accepted {
             Ok(incoming) => incoming,
             Err(error) => {
-                error!(reason = error.kind.word(), %error, "this node no longer listens");
+                let reason = error.kind.word();
+                error!(reason, error = %Whole(&error), "this node no longer listens");
                 return;
             }
         };
@@ -68,8 +70,8 @@ impl Peers {
             self.shared.counters.breaches.count(kind);
         }
         if let Some(held) = self.shared.log.pass(kind.unwrap_or("handshake")) {
-            let (error, suppressed) = (with_source(error), held.lines());
-            warn!(%from, reason, kind, error, suppressed, "connection refused: no handshake");
+            let suppressed = held.lines();
+            warn!(%from, reason, kind, error = %Whole(error), suppressed, "connection refused: no handshake");
         }
     }
 

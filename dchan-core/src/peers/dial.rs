@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Addr, Breach, Call, ErrorKind, Identify, PeerInfo, RequestError,
     link::{Backoff, Introduction, Rank, greet},
+    log::Whole,
     wire::{Hello, Refusal},
 };
 
@@ -44,6 +45,7 @@ impl Peer {
             let stopping = peer.shared.stopping.clone();
             stopping.run_until_cancelled(peer.dial_until_up()).await;
             peer.state.lock().dialling = false;
+            peer.shared.idle.notify_one();
             // Something may have come to want a link in the last moment.
             if !stopping.is_cancelled() && !peer.is_up() && peer.is_wanted() {
                 peer.dial_if_wanted();
@@ -139,16 +141,9 @@ async fn shake(
     }
 }
 
-/// An error in words, with what lies below it.
-pub(super) fn with_source(error: &Introduction) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
 fn failed(error: Introduction) -> Failed {
-    let (reason, word) = (with_source(&error), error.word());
+    let reason = Whole(&error).to_string();
+    let word = error.word();
     match error {
         Introduction::Transport(error) => {
             let transient = error.kind.is_transient();
@@ -214,6 +209,10 @@ impl Peers {
             Ok(shaken) => shaken,
             // There is a link already, under another address, or it is being made.
             Err(Failed { found: Some(hello), transient: true, .. }) => return Ok(info_of(&hello)),
+            // This node itself, or a copy of it: whoever asks must know.
+            Err(Failed { found: Some(hello), .. }) if hello.node == self.shared.me.id => {
+                return Ok(info_of(&hello));
+            }
             Err(failed) => return Err(unreachable(failed)),
         };
         let info = info_of(&hello);

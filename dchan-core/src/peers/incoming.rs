@@ -202,6 +202,9 @@ impl Upstream for Peer {
     fn closed(&self, closed: Closed) {
         self.incoming.lock().end(closed.clone());
         self.control(Control::Closed(closed));
+        if !self.is_up() {
+            self.shared.idle.notify_one();
+        }
     }
 
     fn watch(&self, inbox: &Arc<Inbox>) {

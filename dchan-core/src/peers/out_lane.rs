@@ -34,7 +34,8 @@ pub(crate) struct OutLane {
     pub(crate) id: LaneId,
     pub(crate) receiver: ReceiverId,
     pub(crate) node: NodeId,
-    peer: Arc<Peer>,
+    /// It has the lane, and must not be kept alive by it.
+    peer: Weak<Peer>,
     owner: Weak<dyn LaneOwner>,
     out: Mutex<Out>,
 }
@@ -102,14 +103,20 @@ impl Out {
 }
 
 impl OutLane {
-    pub(super) fn new(lane: Outbound, peer: Arc<Peer>, owner: Weak<dyn LaneOwner>) -> Arc<Self> {
+    pub(super) fn new(lane: Outbound, peer: &Arc<Peer>, owner: Weak<dyn LaneOwner>) -> Arc<Self> {
         let (id, receiver, node) = (lane.id, lane.receiver, peer.id);
+        let shared = &peer.shared;
+        let peer = Arc::downgrade(peer);
         Arc::new_cyclic(|me: &Weak<Self>| {
-            let allowance = Allowance::new(peer.shared.budget.clone(), me.clone());
+            let allowance = Allowance::new(shared.budget.clone(), me.clone());
             let (offered, suspended, epoch, queued) = (0, false, 0, false);
             let out = Out { lane, offered, suspended, allowance, epoch, queued };
             Self { id, receiver, node, peer, owner, out: Mutex::new(out) }
         })
+    }
+
+    pub(super) fn peer(&self) -> Option<Arc<Peer>> {
+        self.peer.upgrade()
     }
 
     pub(crate) fn owner(&self) -> Option<Arc<dyn LaneOwner>> {
@@ -146,7 +153,7 @@ impl OutLane {
         }
         // The outbox is looked up under the lock: a new connection puts its own in place first and
         // then visits the lanes, so that none is left in the queue of an old one.
-        if let Some(outbox) = self.peer.outbox() {
+        if let Some(outbox) = self.peer().and_then(|peer| peer.outbox()) {
             out.queued = true;
             outbox.ready(self.clone());
         }

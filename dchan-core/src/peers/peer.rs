@@ -62,6 +62,8 @@ pub(super) struct PeerState {
     /// Lanes that were given up while the link was down: the other end does not know yet.
     given_up: HashMap<LaneId, (Namespace, ReceiverId)>,
     suspect: bool,
+    /// The link has been down for so long that the lanes were given up.
+    lost: bool,
     pub(super) dialling: bool,
     /// Why the last dial failed, since there was a connection.
     pub(super) dial_failed: Option<&'static str>,
@@ -192,8 +194,14 @@ impl Peer {
     pub(super) fn is_in_use(&self) -> bool {
         let state = self.state.lock();
         let used = state.standing.is_some() || state.dialling || !state.outs.is_empty();
+        let lost = state.lost;
         drop(state);
-        used || !self.incoming.lock().is_empty() || self.asks.lock().are_waiting()
+        // How its lanes ended is for a process that may ask. One that is off the list and has been out of
+        // reach for so long has given them up, too.
+        let incoming = self.incoming.lock();
+        let remembered = if lost { incoming.count().0 > 0 } else { !incoming.is_empty() };
+        drop(incoming);
+        used || remembered || self.asks.lock().are_waiting()
     }
 
     /// Waits until the lanes to it and from it are over, and both sides know how they ended.

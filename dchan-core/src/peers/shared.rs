@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::Instant,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     ended: Mutex<Option<&'static str>>,
     /// What the lanes to all peers may hold.
     pub(crate) budget: Arc<Budget>,
+    /// Something of a peer is gone: perhaps it can be forgotten.
+    pub(crate) idle: Notify,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
     next_lane: AtomicU64,
 }
@@ -74,6 +76,7 @@ impl Shared {
             counters: NodeCounters::default(),
             span,
             ended: Mutex::new(None),
+            idle: Notify::new(),
             inboxes: Mutex::new(HashMap::new()),
             next_lane: AtomicU64::new(LaneId::FIRST.0),
         }
@@ -236,16 +239,22 @@ impl Peers {
         self.map.lock().values().cloned().collect()
     }
 
-    /// Forgets peers of which nothing is left: not listed, not linked, no lanes.
-    pub(crate) fn forget_idle(&self) {
+    /// Forgets peers of which nothing is left: not listed, not linked, no lanes. Returns whether some
+    /// are still in somebody's hands, who may be about to use them: look again soon.
+    pub(crate) fn forget_idle(&self) -> bool {
         let view = self.shared.view.borrow().clone();
-        let mut gone = Vec::new();
+        let (mut gone, mut held) = (Vec::new(), false);
         self.map.lock().retain(|id, peer| {
-            let keep = view.nodes.contains_key(id) || peer.is_in_use();
-            if !keep {
+            if view.nodes.contains_key(id) || peer.is_in_use() {
+                return true;
+            }
+            // Nobody can get hold of it while the map is locked.
+            let idle = Arc::strong_count(peer) == 1;
+            held |= !idle;
+            if idle {
                 gone.push(*id);
             }
-            keep
+            !idle
         });
         if !gone.is_empty() {
             self.shared.links.send_modify(|links| {
@@ -254,5 +263,6 @@ impl Peers {
                 }
             });
         }
+        held
     }
 }

@@ -145,8 +145,16 @@ impl LocalLane {
         })
     }
 
-    pub(super) fn unreserve(&self) {
+    /// A permit is about to be used.
+    fn unreserve(&self) {
         self.reserved.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A permit is dropped.
+    pub(super) fn release(&self) {
+        self.unreserve();
+        self.recount();
+        self.inbox.with(Core::released_local);
     }
 
     /// Accepts a message, and counts it in the same step, with credit of the offer or of a permit. Gives
@@ -282,6 +290,11 @@ impl LocalSender for Handle {
 
     fn reserved(&self) -> u64 {
         self.0.upgrade().map_or(0, |lane| lane.reserved.load(Ordering::Acquire))
+    }
+
+    fn is_waiting(&self) -> bool {
+        let router = self.0.upgrade().and_then(|lane| lane.router.upgrade());
+        router.is_some_and(|router| router.is_waited_for())
     }
 
     fn stop(&self) {

@@ -39,6 +39,7 @@ use crate::{
 use homeless::Queue;
 use local::Claim;
 pub(crate) use local::{LocalItem, LocalLane, Values};
+use routes::Forgotten;
 
 /// Assigns the messages of one namespace.
 pub(crate) struct Router {
@@ -75,6 +76,8 @@ struct State {
     /// The account of lanes that are over.
     retired: Ledger,
     handles: usize,
+    /// Somebody waits for the last message, to let go of the router if there is no handle then.
+    retiring: bool,
 }
 
 /// Why a message was not assigned.
@@ -98,7 +101,8 @@ impl Router {
         let max_message = peers.shared.config.limits.message;
         let homeless = Queue::new(peers.shared.budget.clone());
         let (lanes, draining, retired) = Default::default();
-        let state = State { lanes, draining, homeless, retired, handles: 0 };
+        let (handles, retiring) = (0, false);
+        let state = State { lanes, draining, homeless, retired, handles, retiring };
         Arc::new_cyclic(|me| Self {
             namespace,
             peers,
@@ -202,6 +206,7 @@ impl Router {
         let assigned = self.scan(|route| match route {
             Route::Remote(lane) => lane.with(|out| {
                 if !self.is_on_offer(out) {
+                    self.ask_in_turn(out);
                     return None;
                 }
                 let value = value.as_ref()?;
@@ -227,12 +232,14 @@ impl Router {
     /// Takes credit for one message out of the offer. As [`assign`](Self::assign), but for later.
     pub(crate) fn reserve(&self) -> Result<Reserved, Unassigned> {
         self.scan(|route| match route {
-            Route::Remote(lane) => lane.look(|out| {
-                self.is_on_offer(out).then(|| {
-                    let epoch = out.lane.reserve();
-                    self.use_offer(out);
-                    Reserved { route: route.clone(), epoch }
-                })
+            Route::Remote(lane) => lane.with(|out| {
+                if !self.is_on_offer(out) {
+                    self.ask_in_turn(out);
+                    return None;
+                }
+                let epoch = out.lane.reserve();
+                self.use_offer(out);
+                Some(Reserved { route: route.clone(), epoch })
             }),
             Route::Local(lane) => {
                 lane.reserve().then(|| Reserved { route: route.clone(), epoch: 0 })
@@ -254,6 +261,14 @@ impl Router {
             if self.offers.load(Ordering::Acquire) == offers {
                 return Err(Unassigned::Full);
             }
+        }
+    }
+
+    /// It is the turn of a lane that gave its credit back. Nobody has to wait for credit to be told that
+    /// there is use for it: while other lanes have some, its receiver would get nothing.
+    fn ask_in_turn(&self, out: &mut Out) {
+        if out.credit() == 0 {
+            out.lane.ask();
         }
     }
 
@@ -296,10 +311,7 @@ impl Router {
                 out.lane.unreserve(reserved.epoch);
                 self.offer(out);
             }),
-            Route::Local(lane) => {
-                lane.unreserve();
-                lane.recount();
-            }
+            Route::Local(lane) => lane.release(),
         }
     }
 
@@ -404,12 +416,16 @@ impl LaneOwner for Router {
             out.lane.ledger()
         });
         let it = |route: &Route| matches!(route, Route::Remote(known) if Arc::ptr_eq(known, lane));
-        if ended && self.forget(&mut state, lane.receiver, it) {
+        let was = if ended { self.forget(&mut state, lane.receiver, it) } else { None };
+        if was.is_some() {
             state.retired += ledger;
         }
         drop(state);
         self.place_homeless();
         self.settled.notify_waiters();
+        if was == Some(Forgotten::Draining) {
+            self.reopen(lane.receiver);
+        }
     }
 
     fn settled(&self) {

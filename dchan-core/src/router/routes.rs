@@ -13,7 +13,7 @@ impl Router {
         let mut state = self.state.lock();
         let mut opened = Vec::new();
         for (receiver, node) in come {
-            if !state.lanes.contains_key(receiver)
+            if !state.has_way_to(*receiver)
                 && let Some(route) = self.open(view, *receiver, *node)
             {
                 debug!(namespace = %self.namespace, %receiver, peer = %node, "lane opened");
@@ -31,8 +31,8 @@ impl Router {
         self.receivers.send_replace(view.receivers_of(&self.namespace).count());
     }
 
-    /// A lane was given up. If the list still has its receiver, then it gets a new one: no change of
-    /// the list would bring it.
+    /// A lane is over. If the list has its receiver, then it gets a new one: no change of the list would
+    /// bring it.
     pub(super) fn reopen(&self, receiver: ReceiverId) {
         let mut state = self.state.lock();
         // Looked at under the lock: a change that comes later is carried through after this.
@@ -40,7 +40,7 @@ impl Router {
         let node = view.receivers.get(&(self.namespace.clone(), receiver)).copied();
         if let Some(node) = node
             && !self.is_closed()
-            && !state.lanes.contains_key(&receiver)
+            && !state.has_way_to(receiver)
             && let Some(route) = self.open(&view, receiver, node)
         {
             debug!(namespace = %self.namespace, %receiver, peer = %node, "lane opened anew");
@@ -74,22 +74,21 @@ impl Router {
         Some(Route::Remote(lane))
     }
 
-    /// A lane is over. Whether it was here. A receiver that was off the list and came back has a new
-    /// lane, which has nothing to do with the old one.
+    /// A lane is over. Returns what it was, if it was here.
     pub(super) fn forget(
         &self,
         state: &mut State,
         receiver: ReceiverId,
         it: impl Fn(&Route) -> bool,
-    ) -> bool {
+    ) -> Option<Forgotten> {
         if state.lanes.get(&receiver).is_some_and(&it) {
             state.lanes.remove(&receiver);
             self.publish(state);
-            return true;
+            return Some(Forgotten::Open);
         }
         let before = state.draining.len();
         state.draining.retain(|route| !it(route));
-        state.draining.len() < before
+        (state.draining.len() < before).then_some(Forgotten::Draining)
     }
 
     fn publish(&self, state: &State) {
@@ -131,15 +130,18 @@ impl Router {
         self.state.lock().handles += 1;
     }
 
-    /// One sender less. Whether it was the last.
+    /// One sender less. Whether it was the last, and nobody [retires](Self::retires) the router yet.
     pub(crate) fn release(&self) -> bool {
         let mut state = self.state.lock();
         state.handles -= 1;
-        state.handles == 0
+        state.handles == 0 && !std::mem::replace(&mut state.retiring, true)
     }
 
-    pub(crate) fn is_held(&self) -> bool {
-        self.state.lock().handles > 0
+    /// Whether there is still no sender. If there is one again, then its release is the next chance.
+    pub(crate) fn retires(&self) -> bool {
+        let mut state = self.state.lock();
+        state.retiring = state.handles == 0;
+        state.retiring
     }
 
     /// A receiver of this process is gone, with what it had taken and not settled.
@@ -147,7 +149,7 @@ impl Router {
         let mut state = self.state.lock();
         let it =
             |route: &Route| matches!(route, Route::Local(known) if std::ptr::eq(&**known, lane));
-        if !self.forget(&mut state, lane.receiver(), it) {
+        if self.forget(&mut state, lane.receiver(), it).is_none() {
             // It was given up, and its messages with it.
             drop(state);
             homeless.iter().for_each(|message| settle(message, Outcome::NoReceiver));
@@ -158,6 +160,25 @@ impl Router {
         drop(state);
         self.place_homeless();
         self.settled.notify_waiters();
+    }
+}
+
+/// What a lane that is over was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forgotten {
+    /// A way to a receiver.
+    Open,
+    /// The end of a way to a receiver that was off the list. It may have come back.
+    Draining,
+}
+
+impl State {
+    /// Whether a new lane to a receiver must not be opened. One that was off the list and came back gets
+    /// its lane when the old one is over: what is on its way there comes before what is new.
+    fn has_way_to(&self, receiver: ReceiverId) -> bool {
+        let leads =
+            |route: &Route| matches!(route, Route::Remote(lane) if lane.receiver == receiver);
+        self.lanes.contains_key(&receiver) || self.draining.iter().any(leads)
     }
 }
 

@@ -126,10 +126,15 @@ impl Identity {
     /// Whether the certificate is for that host: a DNS name, letter for letter but for case, or an IP
     /// address in any spelling. A name with an asterisk stands for itself only.
     pub fn is_for(&self, host: &str) -> bool {
-        match host.parse::<IpAddr>() {
-            Ok(ip) => self.names.iter().any(|name| name.parse() == Ok(ip)),
-            Err(_) => self.names.iter().any(|name| name.eq_ignore_ascii_case(host)),
-        }
+        names_are_for(&self.names, host)
+    }
+}
+
+/// See [`Identity::is_for`].
+pub(crate) fn names_are_for(names: &[String], host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => names.iter().any(|name| name.parse() == Ok(ip)),
+        Err(_) => names.iter().any(|name| name.eq_ignore_ascii_case(host)),
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod log;
 mod machine;
+mod mark;
+mod opening;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -11,19 +13,21 @@ mod writer;
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use dchan_core::ClusterId;
+use dchan_core::{Addr, ClusterId};
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
-use serde::{Serialize, de::DeserializeOwned};
+use redb::{StorageBackend, TableDefinition};
+use serde::Serialize;
 
 use crate::{
-    DataDir, Writes,
-    types::{Entry, Founding, LogId, Vote, decode, encode},
+    DataDir, DataDirError, Writes, seal,
+    types::{Entry, Founding, LogId, Vote, encode},
 };
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use machine::List;
 pub(crate) use machine::{Machine, is_list};
+pub(crate) use mark::{FILE as MARK, empty as empty_mark};
+pub(crate) use opening::backend;
 pub(crate) use snapshot::Files;
 use writer::{Op, Writer};
 
@@ -32,6 +36,9 @@ pub(crate) const FILE: &str = "raft.redb";
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+/// Under this name in [`META`]: the number of the transaction, which the mark must not be ahead of.
+const NUMBER: &str = "number";
 
 /// What a node has on disk. Clones share it.
 #[derive(Clone, Debug)]
@@ -42,6 +49,8 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
+    /// Held while this node writes down where it belongs: nobody hears of it before it is on disk.
+    settling: tokio::sync::Mutex<()>,
     writer: Writer,
     // Last, so that the lock is let go when nothing is written any more.
     dir: Arc<DataDir>,
@@ -49,12 +58,15 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Of the last transaction.
+    number: u64,
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
     log: BTreeMap<u64, Logged>,
     bytes: usize,
     belonging: Belonging,
+    addr: Option<Addr>,
 }
 
 #[derive(Debug)]
@@ -72,11 +84,22 @@ pub(crate) struct Belonging {
 }
 
 impl Store {
-    pub(crate) fn open(dir: Arc<DataDir>, writes: Writes) -> io::Result<Self> {
-        let database = Database::create(dir.path().join(FILE)).map_err(io::Error::other)?;
-        let state = Mutex::new(State::read(&database)?);
-        let writer = Writer::new(database, writes)?;
-        Ok(Self { inner: Arc::new(Inner { state, writer, dir }) })
+    /// Opens what is stored on that backend, which is the file of that directory outside of tests.
+    ///
+    /// # Errors
+    ///
+    /// Anything in it is not as it was written: see [`opening`].
+    pub(crate) fn open(
+        dir: Arc<DataDir>,
+        writes: Writes,
+        backend: impl StorageBackend,
+    ) -> Result<Self, DataDirError> {
+        let (database, state, mark) = opening::open(&dir, backend)?;
+        let writer = Writer::new(database, mark, state.number, writes);
+        let writer =
+            writer.map_err(|source| DataDirError::Io { path: dir.path().into(), source })?;
+        let (state, settling) = (Mutex::new(state), tokio::sync::Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { state, settling, writer, dir }) })
     }
 
     pub(crate) fn dir(&self) -> &Arc<DataDir> {
@@ -96,6 +119,19 @@ impl Store {
         self.inner.state.lock().bytes
     }
 
+    /// Where this node was when it was started last.
+    pub(crate) fn last_addr(&self) -> Option<Addr> {
+        self.inner.state.lock().addr.clone()
+    }
+
+    pub(crate) async fn note_addr(&self, addr: &Addr) -> io::Result<()> {
+        if self.last_addr().as_ref() != Some(addr) {
+            self.inner.writer.write(Op::Put(vec![("addr", encode_io(addr)?)])).await?;
+            self.inner.state.lock().addr = Some(addr.clone());
+        }
+        Ok(())
+    }
+
     /// Writes down which cluster this node belongs to. What it says already is not changed.
     pub(crate) async fn belong(&self, cluster: ClusterId) -> io::Result<Belonging> {
         self.settle(Belonging { cluster: Some(cluster), founding: None }).await
@@ -108,54 +144,20 @@ impl Store {
     }
 
     async fn settle(&self, wanted: Belonging) -> io::Result<Belonging> {
-        let (cluster, founding) = {
-            let mut state = self.inner.state.lock();
-            if state.belonging.cluster.is_some() {
-                return Ok(state.belonging.clone());
-            }
-            state.belonging = wanted.clone();
-            (encode_io(&wanted.cluster)?, encode_io(&wanted.founding)?)
-        };
-        let op = Op::Put(vec![("cluster", cluster), ("founding", founding)]);
-        if let Err(error) = self.inner.writer.write(op).await {
-            self.inner.state.lock().belonging = Belonging::default();
-            return Err(error);
+        let _settling = self.inner.settling.lock().await;
+        let known = self.belonging();
+        if known.cluster.is_some() {
+            return Ok(known);
         }
+        let (cluster, founding) = (encode_io(&wanted.cluster)?, encode_io(&wanted.founding)?);
+        let op = Op::Put(vec![("cluster", cluster), ("founding", founding)]);
+        self.inner.writer.write(op).await?;
+        self.inner.state.lock().belonging = wanted.clone();
         Ok(wanted)
     }
 }
 
 impl State {
-    fn read(database: &Database) -> io::Result<Self> {
-        let read = database.begin_read().map_err(io::Error::other)?;
-        let meta = match read.open_table(META) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Self::default()),
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        let mut state = Self {
-            vote: get(&meta, "vote")?,
-            committed: get(&meta, "committed")?.flatten(),
-            purged: get(&meta, "purged")?,
-            belonging: Belonging {
-                cluster: get(&meta, "cluster")?.flatten(),
-                founding: get(&meta, "founding")?.flatten(),
-            },
-            ..Self::default()
-        };
-        let log = match read.open_table(LOG) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(state),
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        for row in log.iter().map_err(io::Error::other)? {
-            let (index, bytes) = row.map_err(io::Error::other)?;
-            let entry = decode(bytes.value()).map_err(damaged)?;
-            state.insert(index.value(), entry, bytes.value().len());
-        }
-        Ok(state)
-    }
-
     fn insert(&mut self, index: u64, entry: Entry, len: usize) {
         self.bytes += len;
         if let Some(old) = self.log.insert(index, Logged { entry, len }) {
@@ -173,18 +175,20 @@ impl State {
     }
 }
 
-fn get<T: DeserializeOwned>(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    key: &str,
-) -> io::Result<Option<T>> {
-    let found = table.get(key).map_err(io::Error::other)?;
-    found.map(|bytes| decode(bytes.value()).map_err(damaged)).transpose()
-}
-
 fn encode_io<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
     encode(value).map(Vec::from).map_err(io::Error::other)
 }
 
 fn damaged(error: postcard::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What stands in the database for a value with that name.
+fn sealed(name: &str, value: &[u8]) -> Vec<u8> {
+    seal::seal(name.as_bytes(), value.to_vec())
+}
+
+/// What stands in the database for an entry of the log.
+fn sealed_entry(index: u64, entry: &[u8]) -> Vec<u8> {
+    seal::seal(&index.to_le_bytes(), entry.to_vec())
 }

@@ -1,16 +1,24 @@
 //! Snapshots, in a file of their own: however large one is, no vote waits behind it.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{damaged, encode_io};
+use super::encode_io;
 use crate::{
     DataDir, Writes,
     datadir::replace_file,
+    seal,
     types::{Snapshot, SnapshotMeta, decode},
 };
+
+/// The name of the file in the data directory.
+const FILE: &str = "snapshot";
 
 /// The latest snapshot on disk.
 #[derive(Clone, Debug)]
@@ -30,19 +38,33 @@ impl Files {
         Self { dir, writes }
     }
 
-    pub(super) async fn save(&self, meta: SnapshotMeta, data: Bytes) -> io::Result<()> {
+    pub(crate) async fn save(&self, meta: SnapshotMeta, data: Bytes) -> io::Result<()> {
         let path = self.path();
-        self.run(move || replace_file(&path, &encode_io(&Stored { meta, data })?)).await
+        self.run(move || {
+            let bytes = encode_io(&Stored { meta, data })?;
+            replace_file(&path, &seal::seal(FILE.as_bytes(), bytes))
+        })
+        .await
     }
 
     pub(super) async fn load(&self) -> io::Result<Option<Snapshot>> {
         let path = self.path();
         let read = self.run(move || match fs::read(path) {
-            Ok(bytes) => decode::<Stored>(&bytes).map(Some).map_err(damaged),
+            Ok(bytes) => Self::read(&bytes).map(Some).ok_or(io::ErrorKind::InvalidData.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         });
-        Ok(read.await?.map(|Stored { meta, data }| Snapshot { meta, snapshot: data }))
+        read.await
+    }
+
+    /// What the file holds; none if it is not as it was written.
+    pub(super) fn read(bytes: &[u8]) -> Option<Snapshot> {
+        let Stored { meta, data } = decode(seal::open(FILE.as_bytes(), bytes)?).ok()?;
+        Some(Snapshot { meta, snapshot: data })
+    }
+
+    pub(super) fn path_in(dir: &Path) -> PathBuf {
+        dir.join(FILE)
     }
 
     /// Runs slow work where it holds up nobody, unless it was asked for inline.
@@ -57,6 +79,6 @@ impl Files {
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.path().join("snapshot")
+        Self::path_in(self.dir.path())
     }
 }

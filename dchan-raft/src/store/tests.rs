@@ -20,7 +20,8 @@ struct Fresh(Writes);
 impl StoreBuilder<Types, Store, Machine> for Fresh {
     async fn build(&self) -> Result<((), Store, Machine), StorageError<Types>> {
         let dir = Arc::new(DataDir::temporary().expect("a directory"));
-        let store = Store::open(dir, self.0).expect("a store");
+        let backend = super::backend(&dir).expect("a file");
+        let store = Store::open(dir, self.0, backend).expect("a store");
         let published = Arc::new(watch::Sender::new(Arc::new(View::default())));
         let machine = Machine::new(&store, ClusterId(1), published, Arc::default(), None);
         Ok(((), store, machine))

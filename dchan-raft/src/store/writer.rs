@@ -1,13 +1,17 @@
 //! The one who writes: what is asked while it is at work goes into one transaction, with one flush.
 
-use std::{io, thread};
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
 
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
 use redb::{Database, Durability, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{LOG, META};
+use super::{LOG, META, NUMBER, encode_io, mark::Mark, sealed, sealed_entry};
 use crate::{Writes, types::Types};
 
 /// How many writes go into one transaction at most; as many wait.
@@ -32,7 +36,18 @@ pub(super) struct Writer {
 
 enum To {
     Thread { jobs: Option<mpsc::Sender<Job>>, thread: Option<thread::JoinHandle<()>> },
-    Inline(Box<Mutex<Database>>),
+    Inline(Box<Mutex<Disk>>),
+}
+
+/// The database, and what is known of it.
+struct Disk {
+    database: Database,
+    mark: Mark,
+    /// Of the last transaction that is on disk.
+    number: u64,
+    /// Why nothing is written any more. A disk that failed once is not trusted again: nobody knows what
+    /// became of what was written before.
+    failed: Option<String>,
 }
 
 struct Job {
@@ -47,13 +62,19 @@ enum Done {
 }
 
 impl Writer {
-    pub(super) fn new(database: Database, writes: Writes) -> io::Result<Self> {
+    pub(super) fn new(
+        database: Database,
+        mark: Mark,
+        number: u64,
+        writes: Writes,
+    ) -> io::Result<Self> {
+        let mut disk = Disk { database, mark, number, failed: None };
         let to = match writes {
-            Writes::Inline => To::Inline(Box::new(Mutex::new(database))),
+            Writes::Inline => To::Inline(Box::new(Mutex::new(disk))),
             Writes::Thread => {
                 let (jobs, queue) = mpsc::channel(BATCH);
                 let builder = thread::Builder::new().name("dchan-raft-store".into());
-                let thread = builder.spawn(move || run(&database, queue))?;
+                let thread = builder.spawn(move || run(&mut disk, queue))?;
                 To::Thread { jobs: Some(jobs), thread: Some(thread) }
             }
         };
@@ -83,8 +104,8 @@ impl Writer {
 
     async fn submit(&self, job: Job) -> io::Result<()> {
         match &self.to {
-            To::Inline(database) => {
-                commit(&database.lock(), vec![job]);
+            To::Inline(disk) => {
+                disk.lock().commit(vec![job]);
                 Ok(())
             }
             To::Thread { jobs, .. } => {
@@ -113,7 +134,7 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-fn run(database: &Database, mut queue: mpsc::Receiver<Job>) {
+fn run(disk: &mut Disk, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = vec![first];
         while jobs.len() < BATCH
@@ -121,61 +142,89 @@ fn run(database: &Database, mut queue: mpsc::Receiver<Job>) {
         {
             jobs.push(next);
         }
-        commit(database, jobs);
+        disk.commit(jobs);
     }
 }
 
-fn commit(database: &Database, jobs: Vec<Job>) {
-    let result = transact(database, &jobs);
-    if let Err(error) = &result {
-        tracing::error!(%error, "cannot write to the data directory");
-    }
-    for job in jobs {
-        let result = result.as_ref().copied().map_err(|e| io::Error::other(e.to_string()));
-        match job.done {
-            Done::Nobody => {}
-            // Whoever asked may have gone.
-            Done::Reply(reply) => drop(reply.send(result)),
-            Done::Raft(flushed) => flushed.io_completed(result),
+impl Disk {
+    fn commit(&mut self, jobs: Vec<Job>) {
+        if self.failed.is_none() {
+            // A panic would leave those without an answer who wait for one.
+            let done = catch_unwind(AssertUnwindSafe(|| self.transact(&jobs)));
+            let done = done.unwrap_or_else(|_| Err(io::Error::other("the database has panicked")));
+            if let Err(error) = done {
+                tracing::error!(%error, "cannot write to the data directory");
+                self.failed = Some(error.to_string());
+            }
+        }
+        for job in jobs {
+            let result = self.failed.clone().map_or(Ok(()), |reason| Err(io::Error::other(reason)));
+            match job.done {
+                Done::Nobody => {}
+                // Whoever asked may have gone.
+                Done::Reply(reply) => drop(reply.send(result)),
+                Done::Raft(flushed) => flushed.io_completed(result),
+            }
         }
     }
-}
 
-fn transact(database: &Database, jobs: &[Job]) -> Result<(), redb::Error> {
-    let mut write = database.begin_write()?;
-    if jobs.iter().all(|job| matches!(job.op, Op::Hint(..))) {
-        write.set_durability(Durability::None)?;
+    fn transact(&mut self, jobs: &[Job]) -> io::Result<()> {
+        if jobs.iter().all(|job| matches!(job.op, Op::Hint(..))) {
+            return self.write(jobs, Durability::None, None).map_err(io::Error::other);
+        }
+        let number = self.number + 1;
+        let encoded = encode_io(&number)?;
+        let written = self.write(jobs, Durability::Immediate, Some(&encoded));
+        written.map_err(io::Error::other)?;
+        self.number = number;
+        // Before anybody is told of it.
+        self.mark.set(number)
     }
-    for job in jobs {
-        perform(&write, &job.op)?;
+
+    fn write(
+        &self,
+        jobs: &[Job],
+        durability: Durability,
+        number: Option<&[u8]>,
+    ) -> Result<(), redb::Error> {
+        let mut write = self.database.begin_write()?;
+        write.set_durability(durability)?;
+        for job in jobs {
+            perform(&write, &job.op)?;
+        }
+        if let Some(number) = number {
+            put(&write, NUMBER, number)?;
+        }
+        write.commit()?;
+        Ok(())
     }
-    write.commit()?;
-    Ok(())
 }
 
 fn perform(write: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
     match op {
         Op::Put(pairs) => {
-            let mut meta = write.open_table(META)?;
-            for (key, value) in pairs {
-                meta.insert(key, value.as_slice())?;
+            for (name, value) in pairs {
+                put(write, name, value)?;
             }
         }
-        Op::Hint(key, value) => {
-            write.open_table(META)?.insert(key, value.as_slice())?;
-        }
+        Op::Hint(name, value) => put(write, name, value)?,
         Op::Append(entries) => {
             let mut log = write.open_table(LOG)?;
             for (index, entry) in entries {
-                log.insert(index, entry.as_slice())?;
+                log.insert(index, sealed_entry(*index, entry).as_slice())?;
             }
         }
         Op::Truncate(from) => write.open_table(LOG)?.retain_in(*from.., |_, _| false)?,
         Op::Purge(upto, purged) => {
-            write.open_table(META)?.insert("purged", purged.as_slice())?;
+            put(write, "purged", purged)?;
             write.open_table(LOG)?.retain_in(..=*upto, |_, _| false)?;
         }
     }
+    Ok(())
+}
+
+fn put(write: &WriteTransaction, name: &str, value: &[u8]) -> Result<(), redb::Error> {
+    write.open_table(META)?.insert(name, sealed(name, value).as_slice())?;
     Ok(())
 }
 

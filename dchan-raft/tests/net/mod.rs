@@ -14,7 +14,7 @@ use dchan_core::{
     MembershipError, Namespace, NodeId, PeerInfo, Question, ReceiverId, RequestError, Requests,
     View,
 };
-use dchan_raft::{DataDir, RaftConfig, RaftMembership, Writes};
+use dchan_raft::{DataDir, DataDirError, NewError, RaftConfig, RaftMembership, Writes};
 use imbl::OrdMap;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -172,11 +172,25 @@ pub struct Node {
 impl Node {
     /// Opens the directory and begins to start; does not wait.
     pub async fn open(net: &Net, port: u16, path: &PathBuf, config: RaftConfig) -> Self {
+        let made = |dir| RaftMembership::new(dir, config);
+        Self::open_with(net, port, path, made).await.unwrap()
+    }
+
+    /// The same, with a membership that is made in another way.
+    pub async fn open_with(
+        net: &Net,
+        port: u16,
+        path: &PathBuf,
+        made: impl FnOnce(DataDir) -> Result<RaftMembership, NewError>,
+    ) -> Result<Self, NewError> {
         let dir = loop {
             match DataDir::open(path) {
                 Ok(dir) => break dir,
                 // The last process of this node is not quite dead.
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(DataDirError::InUse { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => panic!("{error}"),
             }
         };
         let me = Me {
@@ -186,7 +200,7 @@ impl Node {
             addr: addr(port),
             tags: OrdMap::new(),
         };
-        let raft = Arc::new(RaftMembership::new(dir, config).unwrap());
+        let raft = Arc::new(made(dir)?);
         let (requests, calls) = Requests::channel(1024);
         let (asking, questions) = mpsc::channel(4096);
         let station = Station { me: me.clone(), questions: asking, view: raft.view() };
@@ -196,7 +210,7 @@ impl Node {
         let context = Context { me: me.clone(), requests, questions, links };
         let starting = raft.clone();
         let started = tokio::spawn(async move { starting.start(context).await });
-        Self { addr: addr(port), me, raft, started, net: net.clone(), served }
+        Ok(Self { addr: addr(port), me, raft, started, net: net.clone(), served })
     }
 
     pub fn id(&self) -> NodeId {

@@ -32,40 +32,38 @@ fn hash(path: &Path) -> String {
     }
 }
 
-/// Starts one process of a cluster of three founders.
-fn founder(
-    args: &[&str],
-    at: usize,
-    all: &[String],
-    stdin: Stdio,
-    stdout: Stdio,
-) -> std::process::Child {
-    Command::new(env!("CARGO_BIN_EXE_dchan"))
-        .args(args)
-        .args(["--listen", &all[at], "--peers", &all.join(",")])
-        .env_remove("RUST_LOG")
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+/// Three processes that found a cluster together.
+struct Founders<'a> {
+    at: [String; 3],
+    /// What else all of them are told.
+    options: &'a [&'a str],
 }
 
-/// Sends a file through three processes that found a cluster together: a plain node, a receiver and a
-/// sender.
-fn through_three_processes(count: u64) {
+impl Founders<'_> {
+    /// Starts one of them.
+    fn start(&self, nth: usize, args: &[&str], stdin: Stdio, stdout: Stdio) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+        command.args(args).args(["--listen", &self.at[nth], "--peers", &self.at.join(",")]);
+        command.args(self.options).env_remove("RUST_LOG");
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::null());
+        Process::unwatched(command.spawn().unwrap())
+    }
+}
+
+/// Sends a file through three processes: a plain node, a receiver and a sender.
+pub(crate) fn through_three_processes(count: u64, options: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     let len = write_lines(&from, count);
-    let all = free_addresses::<3>();
-    let _node = Process::unwatched(founder(&["node"], 0, &all, Stdio::null(), Stdio::null()));
+    let founders = Founders { at: free_addresses::<3>().try_into().unwrap(), options };
+    let _node = founders.start(0, &["node"], Stdio::null(), Stdio::null());
     let out = File::create(&to).unwrap().into();
     let count = count.to_string();
     let receiving = ["recv", "lines", "--count", &count];
-    let mut recv = Process::unwatched(founder(&receiving, 1, &all, Stdio::null(), out));
-    let start = std::time::Instant::now();
+    let mut recv = founders.start(1, &receiving, Stdio::null(), out);
+    let start = tokio::time::Instant::now();
     let input = File::open(&from).unwrap().into();
-    let mut send = Process::unwatched(founder(&["send", "lines"], 2, &all, input, Stdio::null()));
+    let mut send = founders.start(2, &["send", "lines"], input, Stdio::null());
     until("the whole file", || fs::metadata(&to).unwrap().len() >= len);
     let seconds = start.elapsed().as_secs_f64();
     eprintln!(
@@ -79,14 +77,14 @@ fn through_three_processes(count: u64) {
 
 #[test]
 fn a_file_arrives_as_it_is() {
-    through_three_processes(20_000);
+    through_three_processes(20_000, &[]);
 }
 
 /// `cargo test --release -p dchan --test cli -- --ignored --nocapture a_million`
 #[test]
 #[ignore = "a minute in a debug build"]
 fn a_million_lines_arrive_as_they_are() {
-    through_three_processes(1_000_000);
+    through_three_processes(1_000_000, &[]);
 }
 
 #[test]

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod certs;
+mod clock;
+mod disks;
 mod files;
+mod founders;
 mod process;
+mod secure;
 mod stopping;
 mod usage;

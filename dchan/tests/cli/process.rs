@@ -2,13 +2,15 @@
 
 use std::{
     fs::{self, File},
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Far more than anything here takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,6 +23,11 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says why something is not tested here. Unlike what is printed, that is always shown.
+pub(crate) fn plainly(why: &str) {
+    let _shown = writeln!(std::io::stderr(), "\n{why}");
 }
 
 /// A process of the command line. Dropped, it is killed.
@@ -111,20 +118,32 @@ impl Drop for Process {
 pub(crate) struct Cluster {
     pub(crate) dir: TempDir,
     pub(crate) founder: String,
+    /// What all of them are told.
+    options: Vec<String>,
     started: std::cell::Cell<u32>,
-    _node: Option<Process>,
+    node: Option<Process>,
 }
 
 impl Cluster {
     /// A cluster with a plain node that founded it alone.
     pub(crate) fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// The same, with more options for all nodes.
+    pub(crate) fn start_with(options: Vec<String>) -> Self {
         let founder = free_addresses::<1>().remove(0);
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { dir, founder, started: 0.into(), _node: None };
+        let mut cluster = Self { dir, founder, options, started: 0.into(), node: None };
         let listen = cluster.founder.clone();
-        cluster._node =
+        cluster.node =
             Some(cluster.run_at(&listen, &["node"], Stdio::null(), Stdio::null()).ready());
         cluster
+    }
+
+    /// What the founder has said.
+    pub(crate) fn founder_said(&self) -> String {
+        self.node.as_ref().unwrap().stderr()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -152,7 +171,7 @@ impl Cluster {
         let stderr = self.path(&format!("{number}.stderr"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
         command.args(args).args(["--listen", listen, "--peers", &self.founder]);
-        command.args(["--cluster", "test"]).env_remove("RUST_LOG");
+        command.args(["--cluster", "test"]).args(&self.options).env_remove("RUST_LOG");
         command.stdin(stdin).stdout(stdout).stderr(File::create(&stderr).unwrap());
         Process { child: command.spawn().unwrap(), stderr }
     }

@@ -3,7 +3,9 @@
 mod net;
 mod oracle;
 mod proxy;
+mod slow;
 mod steps;
+mod usage;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -15,8 +17,10 @@ use tokio::time::{Instant, sleep};
 use net::{Net, Place};
 
 pub use net::Kind;
-pub use oracle::{Entry, Log, Message, Oracle, message};
-pub use steps::{Steps, after_polls};
+pub use oracle::{Entry, Log, Message, Oracle, Verdict, message};
+pub use slow::SlowMembership;
+pub use steps::{Impatience, Steps, after_polls, just_polls};
+pub use usage::Usage;
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -49,6 +49,7 @@ pub type Log = Arc<Mutex<Vec<Entry>>>;
 pub struct Oracle {
     logs: Mutex<Vec<Log>>,
     accepted: Arc<Mutex<HashMap<u32, u64>>>,
+    orphans: Mutex<HashSet<u32>>,
 }
 
 impl Oracle {
@@ -132,45 +133,102 @@ impl Oracle {
     /// Waits until every message is received, taken, and accounted for: nothing is lost, repeated, out
     /// of order, unknown or dropped.
     pub async fn settle(&self, node: &Node, namespace: &str) {
+        self.settle_all(&[node], namespace).await;
+    }
+
+    /// The same, where several nodes have sent.
+    pub async fn settle_all(&self, nodes: &[&Node], namespace: &str) {
+        let ledgers = || nodes.iter().map(|node| node.ledger(namespace)).collect::<Vec<_>>();
         until("all is in", || self.received() >= self.accepted()).await;
-        until("all is settled", || node.ledger(namespace).in_flight == 0).await;
-        let ledger = node.ledger(namespace);
-        assert_eq!((ledger.unknown, ledger.dropped.total()), (0, 0), "{ledger}");
-        assert_eq!(ledger.accepted, self.accepted(), "{ledger}");
-        assert_eq!(self.received(), self.accepted(), "{ledger}");
-        self.check(&[ledger]);
+        until("all is settled", || ledgers().iter().all(|ledger| ledger.in_flight == 0)).await;
+        let ledgers = ledgers();
+        let accepted: u64 = ledgers.iter().map(|ledger| ledger.accepted).sum();
+        let astray: u64 =
+            ledgers.iter().map(|ledger| ledger.unknown + ledger.dropped.total()).sum();
+        assert_eq!(astray, 0, "{ledgers:?}");
+        assert_eq!(accepted, self.accepted(), "{ledgers:?}");
+        assert_eq!(self.received(), self.accepted(), "{ledgers:?}");
+        self.check(&ledgers);
+    }
+
+    /// A message of that handle was accepted by a process that is gone, and its account with it: only
+    /// repeats and the order can be checked.
+    pub fn note_orphan(&self, handle: u32) {
+        self.orphans.lock().insert(handle);
     }
 
     /// Checks what must hold at any time when nobody sends: the two sides agree, nothing is repeated,
     /// and what one handle sent to one receiver is in order. `ledgers`: of all nodes that sent.
     pub fn check(&self, ledgers: &[Ledger]) {
-        let mut sum = Ledger::default();
         for ledger in ledgers {
             assert!(ledger.balances(), "{ledger}");
-            sum += *ledger;
         }
-        let logs = self.logs();
-        let accepted = self.accepted.lock().clone();
+        self.judge(ledgers).check();
+    }
+
+    /// Holds what receivers returned against what senders say, when nobody sends. `ledgers`: of all
+    /// nodes that sent and are there still.
+    pub fn judge(&self, ledgers: &[Ledger]) -> Verdict {
+        let mut verdict = Verdict::default();
+        for ledger in ledgers {
+            verdict.sent += *ledger;
+        }
+        let (accepted, orphans) = (self.accepted.lock().clone(), self.orphans.lock().clone());
         let mut seen = HashSet::new();
-        let mut received = 0;
-        for log in &logs {
+        for log in &self.logs() {
             let mut last: HashMap<u32, u64> = HashMap::new();
             for entry in log {
                 let Entry { handle, number, rerouted, redelivered } = *entry;
-                let sent = accepted.get(&handle).copied().unwrap_or_default();
-                assert!(number <= sent, "{entry:?} was never accepted");
+                // The last one may have come before its sender noted it.
+                if number > accepted.get(&handle).copied().unwrap_or_default() {
+                    verdict.strangers.push(entry.clone());
+                }
                 let new = seen.insert((handle, number));
-                assert!(new || redelivered, "{entry:?} was repeated");
-                received += u64::from(new);
+                if !new && !redelivered {
+                    verdict.repeated.push(entry.clone());
+                }
+                verdict.received += u64::from(new && !orphans.contains(&handle));
                 if rerouted || redelivered {
                     continue;
                 }
                 let before = last.insert(handle, number);
-                assert!(before.is_none_or(|before| before < number), "{entry:?} after {before:?}");
+                if before.is_some_and(|before| before > number) {
+                    verdict.reordered.push(entry.clone());
+                }
             }
         }
-        let most = sum.taken + sum.unknown + sum.in_flight;
-        assert!(sum.taken <= received, "{sum}, but {received} were received");
-        assert!(received <= most, "{sum}, but {received} were received");
+        verdict
+    }
+}
+
+/// What comes of holding the two sides against each other.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// What the senders say.
+    pub sent: Ledger,
+    /// How many messages of those senders were received, each counted once.
+    pub received: u64,
+    /// Messages that were never accepted.
+    pub strangers: Vec<Entry>,
+    /// Messages that came once more, and not for a reason that they name.
+    pub repeated: Vec<Entry>,
+    /// Messages that came after later ones, and not for a reason that they name.
+    pub reordered: Vec<Entry>,
+}
+
+impl Verdict {
+    /// Messages that count as taken and were not received.
+    pub fn lost(&self) -> u64 {
+        self.sent.taken.saturating_sub(self.received)
+    }
+
+    /// Checks that the two sides agree.
+    pub fn check(&self) {
+        let Self { sent, received, .. } = self;
+        let wrong = [&self.strangers, &self.repeated, &self.reordered];
+        assert!(wrong.iter().all(|entries| entries.is_empty()), "{self:?}");
+        assert_eq!(self.lost(), 0, "{sent}, but {received} were received");
+        let most = sent.taken + sent.unknown + sent.in_flight;
+        assert!(*received <= most, "{sent}, but {received} were received");
     }
 }

@@ -1,12 +1,14 @@
 //! Clusters whose list is kept by Raft.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Kind, Spot, until};
+use dchan_conformance::cluster::{Cluster, Kind, PATIENCE, Spot, until};
 use dchan_core::{Membership, Node, ShutdownError, StartError};
-use dchan_raft::{DataDir, RaftConfig, RaftMembership, Writes};
+use dchan_raft::{DataDir, DataDirError, RaftConfig, RaftMembership, Writes};
 use futures::future::join_all;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 /// Starts a node on a data directory.
 pub(crate) async fn start(
@@ -65,4 +67,28 @@ pub(crate) async fn leader(nodes: &[Node]) -> usize {
     };
     until("there is a leader", || found().is_some()).await;
     found().unwrap_or_default()
+}
+
+/// Where the data directories are. In paused time nothing is learnt from a disk.
+pub(crate) fn home(kind: Kind) -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if kind == Kind::Memory && memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
+
+/// Opens a data directory as soon as whoever had it has gone.
+pub(crate) async fn open(path: &Path) -> DataDir {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match DataDir::open(path) {
+            Ok(dir) => return dir,
+            Err(DataDirError::InUse { .. }) if Instant::now() < deadline => {
+                sleep(Duration::from_millis(2)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

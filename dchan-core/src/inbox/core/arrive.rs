@@ -1,6 +1,6 @@
 //! Messages come.
 
-use super::Core;
+use super::{Core, InLane};
 use crate::{
     inbox::{Batch, Body},
     lane::{Amount, Delivery, Epoch, LaneFault, Message, SlotId},
@@ -101,7 +101,9 @@ impl Core {
         epoch: Epoch,
         want: &Want,
     ) -> Result<(), LaneFault> {
-        if !self.lanes.get(&slot).is_some_and(|lane| lane.inbound.is_attached(epoch)) {
+        // One that has ended has no credit any more that it could give back.
+        let speaks = |lane: &InLane| lane.inbound.is_attached(epoch) && !lane.ended;
+        if !self.lanes.get(&slot).is_some_and(speaks) {
             return Ok(());
         }
         self.window.want(slot, want)?;

@@ -69,6 +69,7 @@ impl Core {
             }
             self.window.remove(slot);
         }
+        self.untold.clear();
         self.state = then;
         self.wake = true;
     }

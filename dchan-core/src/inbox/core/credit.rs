@@ -38,6 +38,12 @@ impl Core {
 
     /// Shares out what there is. The lane that is being answered anyway needs no notice.
     pub(super) fn balance(&mut self, answered: Option<SlotId>) {
+        // What senders in this process give back is there at once, for those who were waiting for it.
+        while self.share_out(answered) {}
+    }
+
+    /// One round of that. Whether there is something to share out again.
+    fn share_out(&mut self, answered: Option<SlotId>) -> bool {
         let grants = self.window.balance();
         for slot in grants.granted {
             match self.lanes.get(&slot).map(|lane| &lane.source) {
@@ -50,21 +56,35 @@ impl Core {
                 _ => {}
             }
         }
+        let mut given_back = false;
         for slot in grants.reclaim {
             match self.lanes.get(&slot).map(|lane| lane.source.clone()) {
                 Some(Source::Remote { lane, upstream, .. }) => {
                     self.notices.push(Notice::Reclaim(upstream, lane));
                 }
-                Some(Source::Local { sender, .. }) => self.reclaim_local(slot, &sender),
+                Some(Source::Local { sender, .. }) => {
+                    given_back |= self.reclaim_local(slot, &sender);
+                }
                 None => {}
             }
         }
+        given_back
     }
 
     /// A sender in this process answers at once: what it has not used and not promised is given back.
-    pub(super) fn reclaim_local(&mut self, slot: SlotId, sender: &Arc<dyn LocalSender>) {
-        self.window.give_back(slot, sender.reserved());
-        self.notices.push(Notice::Granted(sender.clone()));
+    /// Whether that is anything.
+    fn reclaim_local(&mut self, slot: SlotId, sender: &Arc<dyn LocalSender>) -> bool {
+        let given_back = self.window.give_back(slot, sender.reserved(), sender.is_waiting());
+        if given_back {
+            self.notices.push(Notice::Granted(sender.clone()));
+        }
+        given_back
+    }
+
+    /// A sender in this process has dropped a permit. Others may have waited for just that credit.
+    pub(crate) fn released_local(&mut self) {
+        self.window.released();
+        self.balance(None);
     }
 
     /// A sender in this process waits for credit.

@@ -128,6 +128,7 @@ impl Core {
             self.notices.push(Notice::Closed(upstream.clone(), closed));
         }
         self.lanes.remove(&slot);
+        self.untold.retain(|untold| *untold != slot);
         self.window.remove(slot);
     }
 }

@@ -1,6 +1,8 @@
 //! Breadth-first search through every order of events, for worlds small enough.
 
-use std::{collections::HashMap, time::Instant};
+use std::collections::HashMap;
+
+use tokio::time::Instant;
 
 use super::{Amount, Faults, Kind, Mutation, PLAIN, Rules, World};
 

@@ -85,6 +85,10 @@ impl Outbound {
         self.held = self.held.saturating_sub(self.accepted.saturating_sub(left));
         self.accepted = left;
         kept.into_iter().rev().for_each(|block| self.pending.push_front(block));
+        if self.newest == 0 {
+            // Nobody has heard of the lane, so nobody need hear of its end.
+            self.end();
+        }
         self.rehome(homeless, |_| Flags::REROUTED)
     }
 

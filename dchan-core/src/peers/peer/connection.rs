@@ -11,6 +11,7 @@ use crate::{
     Connection, Frame,
     lane::Epoch,
     link::{Cut, Outbox, Rank, Ranks, Session, Side, welcome},
+    log::Whole,
     wire::{Attach, Control, Hello, LaneFrame, Refusal},
 };
 
@@ -54,7 +55,7 @@ impl Peer {
         state.addr = Some(hello.addr.clone());
         state.hello = Some(hello.clone());
         state.heard = Heard::default();
-        (state.suspect, state.dial_failed) = (false, None);
+        (state.suspect, state.lost, state.dial_failed) = (false, false, None);
         self.outbox.store(Some(outbox.clone()));
         drop(state);
         self.asks.lock().on_down();
@@ -132,7 +133,6 @@ impl Peer {
             outbox: outbox.clone(),
             endpoint: Arc::new(self.clone()),
             times: self.shared.config.times,
-            tell_after: self.shared.config.limits.link / 4,
             heard: Arc::default(),
             counters: self.counters.clone(),
         };
@@ -196,6 +196,7 @@ impl Peer {
             self.dial_if_wanted();
             self.spawn(self.clone().give_up_later(epoch));
         }
+        self.shared.idle.notify_one();
     }
 
     fn log_cut(&self, cut: &Cut) {
@@ -204,7 +205,7 @@ impl Peer {
             (error, Some(kind)) => {
                 if let Some(held) = self.may_log("protocol") {
                     let suppressed = held.lines();
-                    warn!(peer = %self.id, reason, %kind, %error, suppressed, "peer down");
+                    warn!(peer = %self.id, reason, %kind, error = %Whole(error), suppressed, "peer down");
                 }
             }
             // In good order.
@@ -212,7 +213,7 @@ impl Peer {
             (error, None) => {
                 if let Some(held) = self.may_log("link") {
                     let suppressed = held.lines();
-                    info!(peer = %self.id, reason, %error, suppressed, "peer down");
+                    info!(peer = %self.id, reason, error = %Whole(error), suppressed, "peer down");
                 }
             }
         }
@@ -226,8 +227,12 @@ impl Peer {
             () = self.shared.stopping.cancelled() => return,
             back = back => back.is_ok(),
         };
-        if came_back || self.state.lock().epoch != epoch {
-            return;
+        {
+            let mut state = self.state.lock();
+            if came_back || state.epoch != epoch {
+                return;
+            }
+            state.lost = true;
         }
         let lanes = self.state.lock().outs.len() + self.incoming.lock().count().0;
         if lanes > 0 {
@@ -238,6 +243,7 @@ impl Peer {
             }
         }
         self.give_up();
+        self.shared.idle.notify_one();
     }
 
     /// Gives up all lanes: what was handed has an unknown fate.

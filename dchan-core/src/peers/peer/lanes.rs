@@ -20,8 +20,7 @@ impl Peer {
         owner: Weak<dyn LaneOwner>,
     ) -> Arc<OutLane> {
         let id = self.shared.next_lane();
-        let lane =
-            OutLane::new(Outbound::new(id, namespace.clone(), receiver), self.clone(), owner);
+        let lane = OutLane::new(Outbound::new(id, namespace.clone(), receiver), self, owner);
         let mut state = self.state.lock();
         state.outs.insert(id, lane.clone());
         let up = state.standing.is_some()
@@ -99,7 +98,14 @@ impl Peer {
     }
 }
 
-/// Assigns nothing more to a lane; it ends when what was handed is settled.
+/// Assigns nothing more to a lane; it ends when what was handed is settled, or at once if the other end
+/// has never heard of it: then no connection need come for it.
 pub(crate) fn stop_lane(lane: &Arc<OutLane>) {
     lane.take_back(&mut Outbound::stop, false);
+    if lane.look(|out| out.lane.has_ended()) {
+        match lane.peer() {
+            Some(peer) => peer.kill(lane),
+            None => lane.take_back(&mut Outbound::die, true),
+        }
+    }
 }

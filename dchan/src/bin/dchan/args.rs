@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
-use dchan::Addr;
+use clap::{Parser, Subcommand, ValueEnum};
+use dchan::{
+    Addr,
+    tls::{Tls, TlsError},
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -9,7 +12,8 @@ Exit codes:
   1    `send`: not every line was taken, or is known to be; the ledger says how many
        `recv`: some messages were not lines
   2    wrong usage
-  3    the node could not start or join, or the channel could not be opened
+  3    the node could not start or join, the channel could not be opened, or the certificates could not
+       be made
   4    reading stdin or writing stdout failed, for instance a closed pipe; or the node stopped
   130  stopped before it was part of the cluster, or at once
 
@@ -48,6 +52,33 @@ pub(crate) enum Command {
     /// where `returned` counts lines that were read and not accepted, such as too large ones.
     #[command(after_help = EXIT_CODES)]
     Send(SendArgs),
+    /// Make the certificates that nodes know each other by
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Certs(CertsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CertsCommand {
+    /// Make the authority of a cluster: ca.pem, which every node needs, and ca.key, which none needs
+    Init {
+        #[command(flatten)]
+        dir: CertsDir,
+    },
+    /// Make a certificate for a node: HOST.pem and HOST.key, from the first host named
+    Issue {
+        /// The hosts of the address that the node advertises, as DNS names or IP addresses
+        #[arg(value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+        #[command(flatten)]
+        dir: CertsDir,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CertsDir {
+    /// Where the files are; nothing in it is overwritten
+    #[arg(long = "dir", value_name = "DIR", default_value = "certs")]
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,9 +123,48 @@ pub(crate) struct NodeArgs {
     /// Where the node keeps who it is and its part of the list [default: a temporary directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Allow plain text on any address: whoever can reach it can read and send everything
-    #[arg(long)]
+    /// What carries the messages, the same everywhere
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Transport::Grpc)]
+    pub(crate) transport: Transport,
+    #[command(flatten)]
+    pub(crate) certificate: CertificateArgs,
+    /// Allow any address without certificates: whoever can reach it can read and send everything
+    #[arg(long, conflicts_with = "ca")]
     pub(crate) insecure: bool,
+}
+
+/// The transports to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// One stream for each pair of nodes
+    Grpc,
+    /// One connection for each pair of nodes, and in it a stream for each channel
+    #[cfg(feature = "quic")]
+    Quic,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CertificateArgs {
+    /// The certificate of the cluster's authority: who has no certificate from it is refused
+    #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate of this node, for the host of the address that it advertises
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of this node's certificate
+    ///
+    /// `dchan certs` makes all three. When the files change, the node reads them again.
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl CertificateArgs {
+    /// Reads the files, if there are any.
+    fn read(&self) -> Result<Option<Tls>, TlsError> {
+        // One is not given without the others.
+        let Self { ca: Some(ca), cert: Some(cert), key: Some(key) } = self else { return Ok(None) };
+        Tls::from_files(ca, cert, key).map(Some)
+    }
 }
 
 impl NodeArgs {
@@ -103,7 +173,7 @@ impl NodeArgs {
         self.peers.contains(self.advertise.as_ref().unwrap_or(&self.listen))
     }
 
-    pub(crate) fn builder(&self) -> dchan::Builder {
+    pub(crate) fn builder(&self) -> Result<dchan::Builder, TlsError> {
         let mut builder =
             dchan::Node::builder(&self.listen).cluster(&self.cluster).peers(&self.peers);
         if !self.founds() {
@@ -115,7 +185,15 @@ impl NodeArgs {
         if let Some(dir) = &self.data {
             builder = builder.data_dir(dir);
         }
-        if self.insecure { builder.insecure() } else { builder }
+        builder = match self.transport {
+            Transport::Grpc => builder.grpc(),
+            #[cfg(feature = "quic")]
+            Transport::Quic => builder.quic(),
+        };
+        if let Some(tls) = self.certificate.read()? {
+            builder = builder.tls(tls);
+        }
+        Ok(if self.insecure { builder.insecure() } else { builder })
     }
 }
 

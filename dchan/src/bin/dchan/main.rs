@@ -1,6 +1,7 @@
-//! The command line of dchan: a node, a sender and a receiver of lines.
+//! The command line of dchan: a node, a sender and a receiver of lines, and certificates for them.
 
 mod args;
+mod certs;
 mod exit;
 mod input;
 mod lines;
@@ -44,6 +45,7 @@ async fn run(command: Command) -> Exit {
         Command::Node(args) => node::run(args, stop).await,
         Command::Recv(args) => recv::run(args, stop).await,
         Command::Send(args) => send::run(args, stop).await,
+        Command::Certs(command) => certs::run(&command),
     };
     done.unwrap_or_else(|failure| fail(&failure))
 }

@@ -4,9 +4,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How often the line is written anew.

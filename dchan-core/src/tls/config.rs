@@ -2,13 +2,15 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
+use tokio::time::Instant;
 
-use crate::{TlsError, material::Material};
+use super::{TlsError, material::Material};
+use crate::{log::Whole, transport::names_are_for};
 
 /// How often files are looked at, at most.
 const LOOK: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(5) };
@@ -79,7 +81,7 @@ impl Tls {
     }
 
     fn new(material: Material, changed: Changed, files: Option<Files>) -> Self {
-        let state = State { material: Arc::new(material), changed, looked: Instant::now() };
+        let state = State { material: Arc::new(material), changed, looked: now() };
         Self { shared: Arc::new(Shared { files, state: Mutex::new(state) }) }
     }
 
@@ -93,7 +95,7 @@ impl Tls {
         let changed = files.changed();
         let material = Arc::new(files.read()?);
         let mut state = self.shared.state.lock();
-        (state.material, state.changed, state.looked) = (material, changed, Instant::now());
+        (state.material, state.changed, state.looked) = (material, changed, now());
         Ok(())
     }
 
@@ -118,6 +120,12 @@ impl Tls {
         self.material().names.clone()
     }
 
+    /// Whether the node's certificate is for that host, as peers will ask: see
+    /// [`Identity::is_for`](crate::Identity::is_for).
+    pub fn is_for(&self, host: &str) -> bool {
+        names_are_for(&self.material().names, host)
+    }
+
     /// For a connection that this node dials: the peer must have a certificate for the host that is
     /// dialled.
     pub fn client(&self, protocol: &[u8]) -> ClientConfig {
@@ -140,7 +148,7 @@ impl Tls {
         if state.looked.elapsed() < LOOK {
             return state.material.clone();
         }
-        state.looked = Instant::now();
+        state.looked = now();
         let changed = files.changed();
         if changed != state.changed {
             match files.read() {
@@ -151,7 +159,7 @@ impl Tls {
                 }
                 // Perhaps they are being written: the next look will tell.
                 Err(error) => {
-                    tracing::warn!(%error, "certificates have changed, and cannot be used")
+                    tracing::warn!(error = %Whole(&error), "certificates have changed, and cannot be used")
                 }
             }
         }
@@ -180,19 +188,29 @@ impl fmt::Debug for Tls {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "files change in real time, whatever tests do with theirs"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Authority;
+    use crate::tls::Authority;
 
     /// Writes the files of a node at that host, so that they have changed.
+    #[allow(clippy::disallowed_methods, reason = "it is what the system stamps files with")]
     fn write(at: &Path, authority: &Authority, host: &str, age: u64) {
         let issued = authority.issue([host]).unwrap();
         let parts = [authority.certificate_pem(), issued.certificate_pem(), issued.key_pem()];
         for (name, pem) in ["ca", "pem", "key"].iter().zip(parts) {
             fs::write(at.join(name), pem).unwrap();
             let file = fs::File::options().append(true).open(at.join(name)).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age))
+                .unwrap();
         }
     }
 

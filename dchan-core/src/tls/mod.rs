@@ -1,11 +1,14 @@
-//! TLS for dchan's transports: who this node is, and whom it believes.
+//! TLS for transports: who this node is, and whom it believes.
 //!
 //! A cluster has a certificate authority of its own, and each node a certificate from it, for the host of
 //! the address that the node advertises. Both ends of a connection show theirs ([`Tls`]); core compares
 //! the name with what the peer says of itself. [`Authority`] makes such certificates.
 //!
+//! A transport asks [`Tls::client`] and [`Tls::server`] anew for each connection, so that renewed certificates
+//! count, and reports who the peer has proved to be: [`identity_of`].
+//!
 //! ```
-//! use dchan_tls::{Authority, Tls};
+//! use dchan_core::tls::{Authority, Tls};
 //!
 //! let authority = Authority::new()?;
 //! let issued = authority.issue(["127.0.0.1"])?;

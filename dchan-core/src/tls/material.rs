@@ -8,19 +8,19 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::{TlsError, identity::names_of, provider};
+use super::{TlsError, identity::names_of, provider};
 
 /// What a node shows and believes, at one time.
 #[derive(Debug)]
-pub(crate) struct Material {
-    pub(crate) client: ClientConfig,
-    pub(crate) server: ServerConfig,
-    pub(crate) names: Vec<String>,
+pub(super) struct Material {
+    pub(super) client: ClientConfig,
+    pub(super) server: ServerConfig,
+    pub(super) names: Vec<String>,
 }
 
 impl Material {
     /// Checks everything, alone and together.
-    pub(crate) fn new(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+    pub(super) fn new(ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for root in certificates("the authority", ca)? {
             let added = roots.add(root);
@@ -83,7 +83,7 @@ fn server(
     Ok(server)
 }
 
-pub(crate) fn unusable(
+pub(super) fn unusable(
     what: &'static str,
     source: impl std::error::Error + Send + Sync + 'static,
 ) -> TlsError {

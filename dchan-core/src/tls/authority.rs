@@ -6,7 +6,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::AuthorityError;
+use super::AuthorityError;
 
 /// How long the authority of a cluster is good.
 const YEARS: Duration = Duration::days(3650);
@@ -37,7 +37,8 @@ impl Authority {
     /// The system has no good randomness.
     pub fn new() -> Result<Self, AuthorityError> {
         let key = KeyPair::generate()?;
-        let mut params = params("dchan authority", YEARS);
+        // Two authorities of one name would be taken for each other, until a signature is wrong.
+        let mut params = params(&format!("dchan authority {:016x}", fastrand::u64(..)), YEARS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?.pem();
@@ -135,7 +136,7 @@ fn name(host: &str) -> Result<SanType, AuthorityError> {
     }
     let refused = || AuthorityError::Host { host: host.to_owned() };
     // The same hosts as in an address.
-    let dns = format!("{host}:0").parse::<dchan_core::Addr>().is_ok() && !host.starts_with('[');
+    let dns = format!("{host}:0").parse::<crate::Addr>().is_ok() && !host.starts_with('[');
     if !dns {
         return Err(refused());
     }
@@ -145,7 +146,7 @@ fn name(host: &str) -> Result<SanType, AuthorityError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tls;
+    use crate::tls::Tls;
 
     #[test]
     fn certificates_are_for_the_hosts_they_were_issued_for() {

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use dchan_core::Identity;
+use crate::Identity;
 use rustls::pki_types::CertificateDer;
 use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certificate};
 
@@ -12,7 +12,7 @@ pub fn identity_of(chain: &[CertificateDer<'_>]) -> Option<Identity> {
 }
 
 /// The hosts that a certificate is for.
-pub(crate) fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
+pub(super) fn names_of(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(Some(names)) = parsed.subject_alternative_name() else { return Vec::new() };
     let name = |name: &GeneralName<'_>| match name {

@@ -11,7 +11,7 @@ use rustls::{
     version::TLS13,
 };
 
-use crate::{TlsError, material::unusable, provider};
+use super::{TlsError, material::unusable, provider};
 
 /// Encryption without proof of anything, for a transport that cannot do without: a key that is made now
 /// and kept nowhere, and belief in whoever answers. Good for addresses that nobody else can reach.

@@ -5,7 +5,7 @@ use std::{error::Error, io, path::PathBuf};
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum TlsError {
         reason: String,
     },
     /// They do not go together, or not with TLS 1.3.
-    #[error("{what} cannot be used: {source}")]
+    #[error("{what} cannot be used")]
     Unusable {
         /// Which one.
         what: &'static str,
@@ -49,7 +49,7 @@ pub enum AuthorityError {
         host: String,
     },
     /// The authority's certificate or key is none.
-    #[error("the authority's {what} cannot be used: {source}")]
+    #[error("the authority's {what} cannot be used")]
     Unusable {
         /// Which one.
         what: &'static str,
@@ -57,6 +57,6 @@ pub enum AuthorityError {
         source: rcgen::Error,
     },
     /// Making it failed.
-    #[error("cannot make a certificate: {0}")]
+    #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
 }
