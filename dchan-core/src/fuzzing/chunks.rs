@@ -48,12 +48,13 @@ fn messages(input: &mut Input<'_>) {
             settled: 0,
         };
         let body = Bytes::from_static(&ZEROS[..len as usize]);
-        let chunk = Chunk { first, last, flags: Flags(odd), total: input.near(total), body };
+        let announced = input.near(total);
+        let chunk = Chunk { first, last, flags: Flags(odd), total: announced, body };
         match lane.chunk(1, &header, chunk, max) {
             Err(fault) => return check_error(&fault),
             Ok(None) => panic!("it is attached"),
             Ok(Some(None)) => {
-                (frame_no, have) = (frame_no + 1, have + len);
+                (frame_no, have, total) = (frame_no + 1, have + len, announced);
                 assert!(have < total && total <= max, "{have} of {total}, at most {max}");
             }
             Ok(Some(Some(delivery))) => {
