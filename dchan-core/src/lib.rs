@@ -8,6 +8,9 @@ mod budget;
 mod channel;
 mod codec;
 mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod inbox;
 mod lane;
@@ -30,6 +33,7 @@ pub use channel::{
     Delivery, FlushError, OpenError, OwnedPermit, Permit, PermitError, Receipt, ReceiptError,
     Receiver, RecvError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
 };
+pub use codec::decode;
 pub use config::{Config, ConfigError, Limits, Times};
 pub use id::{Boot, ClusterId, Incarnation, LaneId, Namespace, NamespaceError, NodeId, ReceiverId};
 pub use lane::{Dropped, Ledger};

@@ -12,6 +12,9 @@ mod config;
 mod datadir;
 mod error;
 mod founding;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod leader;
 mod leases;
 mod leave;
@@ -24,6 +27,7 @@ mod rpc;
 mod seal;
 mod server;
 mod shared;
+mod sound;
 mod store;
 mod stranded;
 mod telemetry;

@@ -74,6 +74,9 @@ impl Peer {
             Answer::Append(AppendEntriesResponse::Conflict) if prev.is_none() => {
                 Err(failed(AskError::Unexpected))
             }
+            Answer::Append(AppendEntriesResponse::PartialSuccess(found)) if found > last => {
+                Err(failed(AskError::Unexpected))
+            }
             Answer::Append(answer) => Ok(answer.into_stream_result(prev, last)),
             _ => Err(failed(AskError::Unexpected)),
         }

@@ -14,6 +14,7 @@ use crate::{
     leader,
     rpc::{Answer, Ask, Chunk, Envelope, Status},
     shared::Shared,
+    sound, store,
     transfer::{self, Taken},
     types::{Founding, Raft, encode},
 };
@@ -30,6 +31,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut questions: mpsc::Receiver<Quest
                 continue;
             }
         };
+        if let Err(reason) = sound::question(from, &question) {
+            shared.telemetry().malformed("question", &reason);
+            continue;
+        }
         let room = if question.is_raft() { &raft } else { &others };
         let Ok(permit) = room.clone().try_acquire_owned() else {
             shared.telemetry().busy();
@@ -144,6 +149,13 @@ async fn snapshot(shared: &Shared, from: NodeId, chunk: Chunk) -> Option<Answer>
         transfer::take(&mut shared.room.assembly.lock(), from, chunk, limit, Instant::now());
     match taken {
         Taken::More => Some(Answer::More),
+        Taken::Complete(_, snapshot)
+            if !store::is_list(&snapshot.snapshot, shared.peers.cluster()) =>
+        {
+            let reason = "a snapshot that is no list of this cluster";
+            shared.telemetry().malformed("snapshot", &reason);
+            Some(Answer::Refused(reason.into()))
+        }
         Taken::Complete(vote, snapshot) => {
             let installed = raft.install_full_snapshot(vote, snapshot).await;
             installed.ok().map(Answer::Installed)

@@ -17,6 +17,7 @@ use crate::{
     proposals::Proposal,
     reminder::Reminder,
     rpc::{Answer, Ask, AskError, Envelope, Life},
+    sound,
     store::Store,
     telemetry::Telemetry,
     transfer::Assembly,
@@ -118,6 +119,10 @@ impl Peers {
         let answer = crate::types::decode(&answer).inspect_err(|error| {
             self.telemetry.malformed("answer", error);
         })?;
+        if let Err(reason) = sound::answer(&answer) {
+            self.telemetry.malformed("answer", &reason);
+            return Err(AskError::Unexpected);
+        }
         match answer {
             Answer::Refused(reason) => Err(AskError::Refused(reason)),
             answer => Ok(answer),

@@ -95,10 +95,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes, postcard::Error> 
     postcard::to_stdvec(value).map(Bytes::from)
 }
 
-/// Decodes a value that must take up all the bytes.
+/// Decodes a value that must take up all the bytes, and that anybody may have sent.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
-    match postcard::take_from_bytes(bytes)? {
-        (value, []) => Ok(value),
-        _ => Err(postcard::Error::SerdeDeCustom),
-    }
+    dchan_core::decode(bytes).ok_or(postcard::Error::SerdeDeCustom)
 }

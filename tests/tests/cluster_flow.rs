@@ -46,7 +46,7 @@ async fn messages_come_in_order(cluster: Arc<Cluster>) {
 
 /// What one confirms in large steps must not be more than what the other waits for.
 async fn links_of_different_windows_flow(cluster: Arc<Cluster>) {
-    let small = cluster.node_with(|config| config.limits.link = 128 << 10).await;
+    let small = cluster.node_with(|config| config.limits.link = 256 << 10).await;
     let large = cluster.node_with(|config| config.limits.link = 64 << 20).await;
     for (from, to, name) in [(&small, &large, "up"), (&large, &small, "down")] {
         let oracle = Oracle::new();

@@ -50,7 +50,7 @@ struct Sample {
 
 async fn soak(cluster: Cluster, time: Duration) {
     #[allow(clippy::disallowed_methods, reason = "a soak lasts for so long in real time")]
-    let started = Instant::now();
+    let started = std::time::Instant::now();
     let (kind, mut samples) = (cluster.kind, Vec::with_capacity(1 << 16));
     println!("{kind:?}, DCHAN_SEED={}", cluster.seed);
     let mut world = World::new(cluster).await;

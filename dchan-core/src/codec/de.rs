@@ -4,7 +4,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::{Bounded, MOST_EMPTY};
+use super::{Bounded, MOST_EMPTY, MOST_SET_ASIDE};
 
 impl<I> Bounded<I> {
     /// One deeper.
@@ -194,7 +194,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Bounded<A> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        // Some types set aside whatever is announced.
+        self.inner.size_hint().map(|announced| announced.min(MOST_SET_ASIDE))
     }
 }
 
@@ -222,7 +223,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Bounded<A> {
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        // Some types set aside whatever is announced.
+        self.inner.size_hint().map(|announced| announced.min(MOST_SET_ASIDE))
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) const MAX_DEPTH: u32 = 128;
 /// could keep a processor busy for ever.
 const MOST_EMPTY: usize = 1024;
 
+/// The most elements that a type may set room aside for before they are decoded.
+const MOST_SET_ASIDE: usize = 4096;
+
 /// Stands for a value that is nested too deeply: postcard itself does not say this when it encodes.
 const TOO_DEEP: postcard::Error = postcard::Error::WontImplement;
 
@@ -60,9 +63,11 @@ pub(crate) fn reason(error: &postcard::Error) -> String {
     }
 }
 
-/// Decodes a value that takes up all the bytes.
+/// Decodes a value that takes up all the bytes, in postcard, from somebody who is not trusted: what the
+/// bytes say of lengths sets no memory aside, and a value that is nested more than 128 deep is `None`, as
+/// is all else that cannot be decoded. For what a membership hears from other nodes.
 #[inline]
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let mut deserializer = postcard::Deserializer::from_bytes(bytes);
     let inner = &mut deserializer;
     let bounded = Bounded { inner, depth: MAX_DEPTH, bytes: bytes.len(), elements: usize::MAX };

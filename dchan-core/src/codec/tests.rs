@@ -73,6 +73,15 @@ fn no_list_is_longer_than_its_bytes() {
 }
 
 #[test]
+fn what_is_announced_sets_nothing_aside() {
+    // Such a map sets aside whatever it is told: that ends the process.
+    let endless = postcard::to_stdvec(&(1u64 << 56)).unwrap();
+    assert_eq!(decode::<imbl::OrdMap<String, String>>(&endless), None);
+    let many: imbl::OrdMap<u32, ()> = (0..9000u32).map(|at| (at, ())).collect();
+    assert_eq!(decode(&encoded(&many).unwrap()), Some(many));
+}
+
+#[test]
 fn what_is_left_over_is_an_error() {
     assert_eq!(decode::<u8>(&[1]), Some(1));
     assert_eq!(decode::<u8>(&[1, 2]), None);

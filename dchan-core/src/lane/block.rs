@@ -160,7 +160,7 @@ impl Pending {
     }
 
     /// What waits in all, counted anew.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn amount(&self) -> Amount {
         self.blocks.iter().fold(self.open, |sum, block| sum + block.amount())
     }

@@ -65,6 +65,8 @@ pub(crate) enum LaneFault {
     Backwards { what: &'static str, expected: u64, found: u64 },
     #[error("{found} messages taken where only {expected} were handed")]
     Taken { expected: u64, found: u64 },
+    #[error("message {found} could not be decoded, and only those below {expected} are settled")]
+    Skipped { expected: u64, found: u64 },
     #[error("resumed at frame {found}, which is not from {} to {}", expected.0, expected.1)]
     Resume { expected: (u64, u64), found: u64 },
     #[error("a part of a large message that does not fit: {0}")]
@@ -84,7 +86,7 @@ impl LaneFault {
         match self {
             Self::Frame { .. } | Self::Sequence { .. } => Breach::Order,
             Self::Credit { .. } | Self::Backwards { .. } => Breach::Credit,
-            Self::Taken { .. } | Self::Resume { .. } => Breach::Future,
+            Self::Taken { .. } | Self::Skipped { .. } | Self::Resume { .. } => Breach::Future,
             Self::Part(_) => Breach::Part,
             Self::Finished => Breach::Untimely,
             Self::Unconfirmed { .. } => Breach::Unconfirmed,

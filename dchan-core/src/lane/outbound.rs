@@ -325,17 +325,18 @@ impl Outbound {
         if taken > self.handed.messages {
             return Err(LaneFault::Taken { expected: self.handed.messages, found: taken });
         }
+        check_skipped(taken, skipped)?;
         if taken <= self.settled {
             return Ok(());
         }
-        let news = self.settled..taken;
-        let failed = skipped.iter().filter(|seq| news.contains(seq)).count() as u64;
+        let failed = skipped.len() - skipped.partition_point(|seq| *seq < self.settled);
+        let failed = failed as u64;
         self.ledger.dropped.decode += failed;
         self.ledger.taken += taken - self.settled - failed;
         self.settled = taken;
         while self.receipts.front().is_some_and(|(seq, _)| *seq < taken) {
             let Some((seq, cell)) = self.receipts.pop_front() else { break };
-            let failed = skipped.contains(&seq);
+            let failed = skipped.binary_search(&seq).is_ok();
             cell.settle(if failed { Outcome::Undecodable } else { Outcome::Taken });
         }
         while self.retained.front().is_some_and(|oldest| oldest.is_settled_by(taken)) {
@@ -355,7 +356,7 @@ impl Outbound {
     }
 
     /// Whether [`held`](Self::held) is what lies here.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn holds_what_it_says(&self) -> bool {
         let lies = |sum, stamped: &Stamped| sum + stamped.amount();
         self.retained.iter().fold(self.pending.amount(), lies) == self.held
@@ -379,6 +380,18 @@ impl Outbound {
     /// The account of this lane. Messages that left it for another lane are in flight there.
     pub(crate) fn ledger(&self) -> Ledger {
         Ledger { in_flight: self.unsettled(), ..self.ledger }
+    }
+}
+
+/// Each message that could not be decoded is named once, in order, and is among those that are settled.
+fn check_skipped(taken: u64, skipped: &[u64]) -> Result<(), LaneFault> {
+    if let Some(pair) = skipped.windows(2).find(|pair| pair[0] >= pair[1]) {
+        let what = "messages that could not be decoded";
+        return Err(LaneFault::Backwards { what, expected: pair[0], found: pair[1] });
+    }
+    match skipped.last() {
+        Some(&found) if found >= taken => Err(LaneFault::Skipped { expected: taken, found }),
+        _ => Ok(()),
     }
 }
 

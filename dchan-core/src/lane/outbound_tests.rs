@@ -148,6 +148,26 @@ fn credit_that_cannot_be_is_a_fault() {
 }
 
 #[test]
+fn a_message_is_undecodable_once() {
+    let mut lane = attached(9, 900);
+    send(&mut lane, b"a");
+    send(&mut lane, b"b");
+    assert!(!polled(&mut lane, 1).is_empty());
+    let said = |taken, skipped: &[u64]| {
+        let skipped = skipped.to_vec();
+        wire::Credit { taken, skipped, ..credit(0, 9, 900) }
+    };
+    let what = "messages that could not be decoded";
+    let found = lane.on_credit(1, &said(1, &[0, 0]));
+    assert_eq!(found, Err(LaneFault::Backwards { what, expected: 0, found: 0 }));
+    let found = lane.on_credit(1, &said(1, &[1]));
+    assert_eq!(found, Err(LaneFault::Skipped { expected: 1, found: 1 }));
+    lane.on_credit(1, &said(2, &[0])).unwrap();
+    assert!(lane.ledger().balances());
+    assert_eq!((lane.ledger().taken, lane.ledger().dropped.decode), (1, 1));
+}
+
+#[test]
 fn messages_settle_inside_a_segment() {
     let mut lane = attached(9, 100);
     let cells: Vec<_> = (0..5).map(|n| tracked(&mut lane, &[n])).collect();

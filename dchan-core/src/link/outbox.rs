@@ -1,8 +1,8 @@
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::flow::Flow;
 use crate::{Frame, FrameBatch, LaneId, lane::Epoch, metrics::QueueMetrics, wire::Control};
@@ -35,6 +35,7 @@ pub(crate) struct Polled {
 /// What waits to go out through one connection. Any task puts things in; the writer takes them out.
 pub(crate) struct Outbox {
     pub(crate) epoch: Epoch,
+    began: Instant,
     queues: Mutex<Queues>,
     wake: Notify,
 }
@@ -59,18 +60,19 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(epoch: Epoch, window: u64) -> Self {
+    /// `ceiling`: how many bytes of data may be on their way at most.
+    pub(crate) fn new(epoch: Epoch, ceiling: u64) -> Self {
         let queues = Queues {
             control: VecDeque::new(),
             owed: Vec::new(),
             frames: FrameBatch::new(),
             ready: VecDeque::new(),
-            flow: Flow::new(window),
+            flow: Flow::new(ceiling),
             asleep: false,
             finishing: false,
             overflow: false,
         };
-        Self { epoch, queues: Mutex::new(queues), wake: Notify::new() }
+        Self { epoch, began: Instant::now(), queues: Mutex::new(queues), wake: Notify::new() }
     }
 
     pub(crate) fn control(&self, control: Control) {
@@ -98,9 +100,15 @@ impl Outbox {
 
     /// The peer says how much data it has. `false` if it cannot have that much.
     pub(crate) fn on_received(&self, total: u64) -> bool {
-        let mut plausible = true;
-        self.put(|queues| plausible = queues.flow.on_received(total));
+        let (mut plausible, now) = (true, self.began.elapsed());
+        self.put(|queues| plausible = queues.flow.on_received(total, now));
         plausible
+    }
+
+    /// A heartbeat and its answer took so long.
+    pub(crate) fn on_heartbeat(&self, took: Duration) {
+        let now = self.began.elapsed();
+        self.put(|queues| queues.flow.on_heartbeat(took, now));
     }
 
     fn put(&self, put: impl FnOnce(&mut Queues)) {
@@ -119,12 +127,12 @@ impl Outbox {
         }
     }
 
-    /// What waits, against a window of that size.
-    pub(crate) fn metrics(&self, window: u64) -> QueueMetrics {
+    /// What waits.
+    pub(crate) fn metrics(&self) -> QueueMetrics {
         let queues = self.queues.lock();
         QueueMetrics {
             unconfirmed: queues.flow.unconfirmed(),
-            window,
+            window: queues.flow.window(),
             control: queues.control.len() + queues.owed.len(),
             frames: queues.frames.len(),
             lanes: queues.ready.len(),
@@ -156,28 +164,35 @@ impl Outbox {
     pub(crate) fn fill(&self, batch: &mut FrameBatch) -> u64 {
         let mut messages = 0;
         let mut queues = self.queues.lock();
+        let now = self.began.elapsed();
         while batch.bytes() < BATCH
             && let Some(frame) = queues.frames.pop()
         {
             if frame.lane.is_data() {
-                queues.flow.on_sent(frame.payload.len() as u64);
+                queues.flow.on_sent(frame.payload.len() as u64, now);
             }
             batch.push(frame);
         }
         let before = batch.bytes();
-        let most = BATCH.min(before + queues.flow.room() as usize);
-        while batch.bytes() < most {
-            let Some(lane) = queues.ready.pop_front() else { break };
+        loop {
+            let room = queues.flow.room((batch.bytes() - before) as u64) as usize;
+            let room = room.min(BATCH.saturating_sub(batch.bytes())).min(QUANTUM);
+            if room == 0 {
+                break;
+            }
+            let Some(lane) = queues.ready.pop_front() else {
+                queues.flow.on_idle();
+                break;
+            };
             drop(queues);
-            let budget = most.min(batch.bytes() + QUANTUM);
-            let polled = lane.poll(self.epoch, batch, budget);
+            let polled = lane.poll(self.epoch, batch, batch.bytes() + room);
             messages += polled.messages;
             queues = self.queues.lock();
             if polled.more {
                 queues.ready.push_back(lane);
             }
         }
-        queues.flow.on_sent((batch.bytes() - before) as u64);
+        queues.flow.on_sent((batch.bytes() - before) as u64, now);
         messages
     }
 
@@ -185,7 +200,7 @@ impl Outbox {
     pub(crate) fn fall_asleep(&self) -> Asleep {
         let mut queues = self.queues.lock();
         let quiet = queues.control.is_empty() && queues.owed.is_empty() && queues.frames.is_empty();
-        if !quiet || (!queues.ready.is_empty() && queues.flow.room() > 0) {
+        if !quiet || (!queues.ready.is_empty() && queues.flow.room(0) > 0) {
             return Asleep::No;
         }
         if queues.finishing && queues.ready.is_empty() {

@@ -1,12 +1,8 @@
 //! The two tasks of a connection: one reads, one writes.
 
-use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::Poll,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use tokio::{
@@ -16,11 +12,12 @@ use tokio::{
 
 use super::{
     Outbox, ProtocolError, Verdict,
+    flow::TELL_AFTER,
     liveness::Liveness,
     outbox::{Asleep, control_frames},
 };
 use crate::{
-    Breach, Config, ErrorKind, Frame, FrameBatch, LaneId, Received, TransportError,
+    Breach, ErrorKind, Frame, FrameBatch, LaneId, Received, TransportError,
     config::Times,
     lane::Epoch,
     metrics::PeerCounters,
@@ -107,8 +104,6 @@ pub(crate) struct Session {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) times: Times,
-    /// Data bytes after which the peer is told how much has come in.
-    pub(crate) tell_after: u64,
     pub(crate) heard: Arc<Heard>,
     pub(crate) counters: Arc<PeerCounters>,
 }
@@ -126,25 +121,8 @@ impl Session {
         let mut batch = FrameBatch::new();
         // Bytes of data that came in, and how many of them the peer has been told of.
         let (mut arrived, mut told) = (0, 0);
-        let tell = |arrived, told: &mut u64, after| {
-            if arrived - *told >= after {
-                *told = arrived;
-                self.outbox.control(Control::Received(arrived));
-            }
-        };
         loop {
-            let received = {
-                let mut receiving = pin!(stream.recv(&mut batch));
-                match futures::poll!(receiving.as_mut()) {
-                    Poll::Ready(received) => received,
-                    Poll::Pending => {
-                        // The peer's window may be smaller than this node's, and full.
-                        tell(arrived, &mut told, Config::LEAST_LINK / 4);
-                        receiving.await
-                    }
-                }
-            };
-            match received {
+            match stream.recv(&mut batch).await {
                 Err(error) => return error.into(),
                 Ok(Received::End) => return Cut::Ended,
                 Ok(Received::Frames) => {}
@@ -164,7 +142,10 @@ impl Session {
                 }
             }
             self.counters.received.add_messages(messages);
-            tell(arrived, &mut told, self.tell_after);
+            if arrived - told >= TELL_AFTER {
+                told = arrived;
+                self.outbox.control(Control::Received(arrived));
+            }
         }
     }
 

@@ -50,6 +50,22 @@ impl View {
         Self { cluster: Some(cluster), ..Self::default() }
     }
 
+    /// Whether a view that somebody sent is one that changes can lead to: each receiver is of the process
+    /// that its node is.
+    pub fn is_sound(&self) -> bool {
+        let listed = |((_, id), node): (&(Namespace, ReceiverId), &NodeId)| {
+            self.nodes.get(node).is_some_and(|entry| entry.boot == id.boot)
+        };
+        let by_node = |(node, keys): (&NodeId, &OrdSet<(Namespace, ReceiverId)>)| {
+            keys.iter().all(|key| self.receivers.get(key) == Some(node))
+        };
+        let counted: usize = self.by_node.values().map(OrdSet::len).sum();
+        self.receivers.iter().all(listed)
+            && self.by_node.iter().all(by_node)
+            && counted == self.receivers.len()
+            && self.version.0 < u64::MAX / 2
+    }
+
     /// The receivers of a namespace, and the node that each is on.
     pub fn receivers_of(
         &self,
@@ -89,7 +105,12 @@ impl View {
             Change::Receiver { namespace, id, node } => {
                 if self.nodes.get(node).is_some_and(|known| known.boot == id.boot) {
                     let key = (namespace.clone(), *id);
-                    self.receivers.insert(key.clone(), *node);
+                    // Nodes that claim the same boot do not share a receiver: the last one has it.
+                    if let Some(before) = self.receivers.insert(key.clone(), *node)
+                        && let Some(keys) = self.by_node.get_mut(&before)
+                    {
+                        keys.remove(&key);
+                    }
                     self.by_node.entry(*node).or_default().insert(key);
                 }
             }
@@ -183,12 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_is_on_one_node() {
+        let mut view = View::default();
+        view.apply(&[node(1, 10, 1), node(2, 10, 1)]);
+        view.apply(&[receiver("a", 1, 10, 1), receiver("a", 2, 10, 1)]);
+        assert!(view.is_sound());
+        view.apply(&[Change::NodeGone { id: NodeId(1), incarnation: Incarnation(1) }]);
+        assert_eq!(names(&view, "a"), [1], "it is on the other one");
+    }
+
+    #[test]
     fn a_node_that_came_back_is_not_removed() {
         let mut view = View::default();
         view.apply(&[node(1, 10, 1), node(1, 10, 2), receiver("a", 1, 10, 1)]);
         view.apply(&[Change::NodeGone { id: NodeId(1), incarnation: Incarnation(1) }]);
         assert_eq!(names(&view, "a"), [1]);
         view.apply(&[Change::NodeGone { id: NodeId(1), incarnation: Incarnation(2) }]);
+        assert!(view.is_sound());
         assert!(view.nodes.is_empty() && view.receivers.is_empty() && view.by_node.is_empty());
     }
 }

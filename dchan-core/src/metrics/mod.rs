@@ -116,7 +116,7 @@ pub struct Traffic {
 pub struct QueueMetrics {
     /// Bytes of data that the peer has not confirmed.
     pub unconfirmed: u64,
-    /// How many such bytes there may be, and the last frame on top: `limits.link`.
+    /// How many such bytes there may be now: it follows the path, up to `limits.link`.
     pub window: u64,
     /// Control messages that wait, and lanes whose senders are to be told of credit.
     pub control: usize,

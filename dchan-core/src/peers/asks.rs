@@ -24,7 +24,7 @@ const MORE: u8 = 0x80;
 
 /// Open questions.
 #[derive(Debug, Default)]
-pub(super) struct Asks {
+pub(crate) struct Asks {
     next: u64,
     /// Asked and not answered.
     open: HashMap<u64, oneshot::Sender<Result<Bytes, RequestError>>>,
@@ -50,7 +50,7 @@ impl Asks {
     }
 
     /// Adds a part. Returns the whole, once the last one is here.
-    fn put_together(
+    pub(crate) fn put_together(
         &mut self,
         id: u64,
         kind: u8,

@@ -11,6 +11,8 @@ mod peer;
 mod shared;
 
 pub(crate) use accept::serve_listener;
+#[cfg(feature = "fuzzing")]
+pub(crate) use asks::Asks;
 pub(crate) use dial::serve_calls;
 pub(crate) use out_lane::{LaneOwner, Out, OutLane, TakeBack};
 pub(crate) use peer::{Peer, stop_lane};

@@ -36,8 +36,8 @@ pub(crate) struct Machine {
 
 /// What snapshots hold.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct List {
-    view: View,
+pub(crate) struct List {
+    pub(crate) view: View,
     /// The last command of every node on the list.
     sessions: OrdMap<NodeId, Session>,
 }
@@ -47,6 +47,12 @@ struct Session {
     session: u64,
     boot: Boot,
     number: u64,
+}
+
+/// Whether a snapshot that another node sent can be used: Raft would stop if it could not. What it says
+/// of one receiver fits what it says of its node.
+pub(crate) fn is_list(snapshot: &[u8], of: Option<ClusterId>) -> bool {
+    decode::<List>(snapshot).is_ok_and(|list| list.view.cluster == of && list.view.is_sound())
 }
 
 impl Machine {
@@ -84,7 +90,7 @@ impl Machine {
 }
 
 impl List {
-    fn apply(&mut self, command: &Command, telemetry: &Telemetry) {
+    pub(crate) fn apply(&mut self, command: &Command, telemetry: &Telemetry) {
         let changes = match command.changes() {
             Ok(changes) => changes,
             Err(error) => {

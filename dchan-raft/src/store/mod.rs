@@ -23,7 +23,9 @@ use crate::{
     types::{Entry, Founding, LogId, Vote, encode},
 };
 
-pub(crate) use machine::Machine;
+#[cfg(feature = "fuzzing")]
+pub(crate) use machine::List;
+pub(crate) use machine::{Machine, is_list};
 pub(crate) use mark::{FILE as MARK, empty as empty_mark};
 pub(crate) use opening::backend;
 pub(crate) use snapshot::Files;

@@ -81,7 +81,7 @@ pub async fn quorum(over: Over, form: Form) -> Score {
         false => Err(format!("nothing is said of waiting: {}", stage.log(RECEIVER))),
     })
     .await;
-    stage.more(RECEIVER, 500).await;
+    stage.more(RECEIVER, 200).await;
     let pause = notes.longest_pause();
     assert!(pause < SOON, "the channel stood still for {pause:?}");
     assert!(!notes.has_opened("late"), "there was no majority");
@@ -102,7 +102,7 @@ pub async fn receiver(over: Over, form: Form) -> Score {
     let notes = stage.notes(OTHER);
     notes.measure_pause();
     stage.kill(RECEIVER);
-    stage.more(OTHER, 500).await;
+    stage.more(OTHER, 200).await;
     let pause = notes.longest_pause();
     assert!(pause < SOON, "the other receiver got nothing for {pause:?}");
     let restarted = Instant::now();
@@ -121,9 +121,10 @@ pub async fn receiver_for_good(over: Over, form: Form) -> Score {
     let mut stage = flowing(over, tempo, &form, 2).await;
     let killed = Instant::now();
     stage.kill(RECEIVER);
-    stage.well(killed).await;
+    stage.more(OTHER, 200).await;
     stage.settle().await;
     let heal = killed.elapsed();
+    stage.well(killed).await;
     let score = stage.score("receiver killed for good (lanes wait 4 s)", vec![heal]).await;
     assert!(score.unknown <= WINDOW, "{score}");
     score
@@ -182,7 +183,7 @@ pub async fn sender(over: Over, form: Form) -> Score {
     .await;
     let mut heal = Vec::new();
     let mut flows = vec![first];
-    for _ in 0..3 {
+    for _ in 0..form.repeats {
         let restarted = Instant::now();
         stage.start(SENDER);
         flows.push(stage.flow(SENDER, NAME));

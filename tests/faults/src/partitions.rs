@@ -123,9 +123,10 @@ pub async fn one_way(over: Over, form: Form) -> Score {
     play.end("one way", heal).await
 }
 
-/// The two sides are parted and joined every half second.
+/// The two sides are parted and joined every half second. Lanes wait for longer than all of it takes: half
+/// a second is short for a link to come up, and a busy machine parts slowly.
 pub async fn flapping(over: Over, form: Form) -> Score {
-    let play = Play::begin(over, tempo(), &form).await;
+    let play = Play::begin(over, Tempo { lane: Duration::from_secs(120) }, &form).await;
     for _ in 0..form.flaps {
         play.part(|at| play.is_in_minority(at));
         sleep(Duration::from_millis(500)).await;
@@ -163,7 +164,7 @@ pub async fn long_black_hole(over: Over, form: Form) -> Score {
 pub async fn removed(over: Over, form: Form) -> Score {
     let play = Play::begin(over, tempo(), &form).await;
     let mut heal = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..form.repeats {
         play.part_pair(play.leader, RECEIVER);
         play.stage.not_listed(play.follower, RECEIVER).await;
         heal.push(play.heal().await);

@@ -21,6 +21,8 @@ use crate::{Ground, Over, Score, Switch, Table, kills, partitions};
 pub struct Form {
     /// This package's program, which actors with a process of their own run.
     pub program: PathBuf,
+    /// How often a fault that takes a moment is repeated in one run.
+    pub repeats: usize,
     /// How many random kills there are.
     pub kills: usize,
     /// How often a flapping network is parted.
@@ -38,6 +40,7 @@ impl Form {
     pub fn short(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
+            repeats: 1,
             kills: 3,
             flaps: 4,
             short_hole: Duration::from_secs(5),
@@ -49,6 +52,7 @@ impl Form {
     /// A form that takes as long as it takes.
     pub fn full(program: impl Into<PathBuf>) -> Self {
         Self {
+            repeats: 3,
             kills: 100,
             flaps: 20,
             short_hole: Duration::from_secs(15),

@@ -44,7 +44,12 @@ async fn lies_about_what_was_taken(cluster: Arc<Cluster>) {
     fn credit(lane: u64, taken: u64, limit_messages: u64, limit_bytes: u64) -> Credit {
         Credit { lane, taken, limit_messages, limit_bytes, skipped: vec![] }
     }
-    let lies: [(&str, Breach, Lie); 6] = [
+    fn skipping(lane: u64, skipped: &[u64]) -> Control {
+        Control::Credit(Credit { skipped: skipped.to_vec(), ..credit(lane, 1, 10, 10_000) })
+    }
+    let lies: [(&str, Breach, Lie); 8] = [
+        ("undecodable twice", Breach::Credit, |l| skipping(l, &[0, 0])),
+        ("undecodable and not taken", Breach::Future, |l| skipping(l, &[2])),
         ("backwards", Breach::Credit, |l| Control::Credit(credit(l, 0, 5, 10_000))),
         ("bytes backwards", Breach::Credit, |l| Control::Credit(credit(l, 0, 10, 9))),
         ("endless", Breach::Credit, |l| Control::Credit(credit(l, 0, u64::MAX, u64::MAX))),

@@ -133,7 +133,6 @@ impl Peer {
             outbox: outbox.clone(),
             endpoint: Arc::new(self.clone()),
             times: self.shared.config.times,
-            tell_after: self.shared.config.limits.link / 4,
             heard: Arc::default(),
             counters: self.counters.clone(),
         };

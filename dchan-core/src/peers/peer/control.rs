@@ -26,7 +26,7 @@ impl Peer {
             return Err(ProtocolError::new(Breach::UnknownLane, what));
         }
         match control {
-            Control::Beat(beat) => self.on_beat(&beat),
+            Control::Beat(beat) => self.on_beat(epoch, &beat),
             Control::Received(total) => {
                 if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
                     && !outbox.on_received(total)
@@ -82,7 +82,7 @@ impl Peer {
         self.bury_incoming();
     }
 
-    pub(super) fn on_beat(&self, beat: &Beat) {
+    pub(super) fn on_beat(&self, epoch: Epoch, beat: &Beat) {
         let now = self.shared.now_micros();
         let mut state = self.state.lock();
         state.heard.version = beat.version;
@@ -93,7 +93,13 @@ impl Peer {
             state.heard.round_trip = Some(round_trip);
             self.counters.round_trips.lock().record(round_trip);
         }
+        let round_trip = beat.echo.and(state.heard.round_trip);
         drop(state);
+        if let Some(round_trip) = round_trip
+            && let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
+        {
+            outbox.on_heartbeat(round_trip);
+        }
         self.publish();
     }
 }

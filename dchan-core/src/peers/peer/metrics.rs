@@ -3,12 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use super::Peer;
-use crate::metrics::{PeerMetrics, QueueMetrics};
+use crate::metrics::PeerMetrics;
 
 impl Peer {
     pub(crate) fn metrics(&self) -> PeerMetrics {
-        let window = self.shared.config.limits.link;
-        let queue = self.outbox().map(|outbox| outbox.metrics(window));
+        let queue = self.outbox().map(|outbox| outbox.metrics());
         let (lanes_in, lanes_over) = self.incoming.lock().count();
         let counters = &self.counters;
         let state = self.state.lock();
@@ -24,7 +23,7 @@ impl Peer {
             dials_failed: counters.dials_failed.read(),
             protocol_errors: counters.protocol_errors.read(),
             given_up: counters.given_up.load(Ordering::Relaxed),
-            queue: queue.unwrap_or(QueueMetrics { window, ..QueueMetrics::default() }),
+            queue: queue.unwrap_or_default(),
             lanes_out: state.outs.len(),
             lanes_in,
             lanes_over,

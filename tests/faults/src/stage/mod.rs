@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How often a stage says what it waits for.
 const SAY_AFTER: Duration = Duration::from_secs(5);
 
+/// How often it looks whether that has happened.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// A cluster of actors. The nodes are known by their seats: 0, 1, 2…
 pub struct Stage {
     /// What it stands on.
@@ -199,6 +202,6 @@ pub(crate) async fn eventually(is: impl Fn() -> Result<(), String>) {
             tracing::warn!(reason, "waiting for {:.0?}", begun.elapsed());
             say += SAY_AFTER;
         }
-        sleep(Duration::from_millis(2)).await;
+        sleep(LOOK_AGAIN).await;
     }
 }
