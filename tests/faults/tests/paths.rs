@@ -37,7 +37,7 @@ fn both(queue: &str) -> Option<[Measured; 2]> {
 const QUEUE: &str = "tbf rate 10mbit burst 32kb latency 400ms";
 
 #[test]
-#[ignore = "two minutes, and more than the fixed window of a link can do"]
+#[ignore = "a minute; over gRPC a ping takes 260 ms"]
 fn a_full_path_leaves_room_for_others() {
     let Some(both) = both(QUEUE) else { return };
     for measured in both {
@@ -49,7 +49,7 @@ fn a_full_path_leaves_room_for_others() {
 }
 
 #[test]
-#[ignore = "two minutes"]
+#[ignore = "a minute, where there is netem"]
 fn over_quic_a_lane_waits_for_no_packet_of_another() {
     let Some([_grpc, quic]) = both("netem delay 20ms loss 2%") else { return };
     assert_eq!(quic.elections, 0, "the leader stayed");
