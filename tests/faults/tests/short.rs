@@ -16,7 +16,7 @@ fn nodes_are_killed() {
 #[test]
 fn networks_are_parted() {
     // They wait for the most part.
-    play(Needs::Network, 6);
+    play(Needs::Network, 3);
 }
 
 fn play(needs: Needs, at_once: usize) {
