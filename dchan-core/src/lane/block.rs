@@ -202,6 +202,11 @@ impl Pending {
         Some(head)
     }
 
+    /// Whether the rest of a large message that has begun is the oldest.
+    pub(super) fn is_in_large(&self) -> bool {
+        self.blocks.front().is_some_and(|block| block.part.is_some_and(|part| !part.first))
+    }
+
     /// The bytes of the large message whose parts the oldest blocks are.
     pub(super) fn large_bytes(&self) -> u64 {
         let mut bytes = 0;

@@ -18,21 +18,40 @@ fn half_sent() -> (Outbound, Vec<u8>) {
 #[test]
 fn a_stop_lets_a_large_message_that_has_begun_go_to_its_end() {
     let (mut lane, _) = half_sent();
-    let back = lane.stop();
-    assert_eq!(bodies(&back), [b"behind"]);
-    assert!(back[0].flags.has(Flags::REROUTED) && lane.stop().is_empty());
+    assert!(lane.stop().is_empty(), "what goes before it may come back yet");
     assert!(!lane.is_open() && lane.credit() == 0 && !lane.ask());
     let frames = polled(&mut lane, 1);
     assert_eq!(frames.len(), 3, "two parts and the end: {frames:?}");
     assert!(matches!(frames[2], LaneFrame::Fin));
     assert!(!lane.has_business(1) && polled(&mut lane, 1).is_empty());
-    assert_eq!(lane.ledger().in_flight, 2);
+    assert_eq!(lane.ledger().in_flight, 3);
     // The end is said again in a new connection, once everything is there.
     resume(&mut lane, 2, 3, credit(1, 5, 1 << 20)).unwrap();
     let frames = polled(&mut lane, 2);
     assert!(matches!(frames[..], [LaneFrame::Chunk(..), LaneFrame::Fin]), "{frames:?}");
-    assert!(lane.on_closed(2, &[]).unwrap().is_empty());
+    let back = lane.on_closed(2, &[]).unwrap();
+    assert_eq!(bodies(&back), [b"behind"]);
+    assert!(back[0].flags.has(Flags::REROUTED) && lane.stop().is_empty());
     assert_eq!(lane.ledger().taken, 2);
+}
+
+#[test]
+fn what_was_not_handed_comes_back_behind_what_was() {
+    let mut lane = attached(5, 100);
+    send(&mut lane, b"taken");
+    polled(&mut lane, 1);
+    lane.on_credit(1, &credit(1, 5, 100)).unwrap();
+    let mut settled = lane.clone();
+    send(&mut settled, b"not handed");
+    let back = settled.stop();
+    assert_eq!(bodies(&back), [b"not handed"]);
+    assert_eq!(settled.ledger().in_flight, 0);
+    send(&mut lane, b"handed");
+    polled(&mut lane, 1);
+    send(&mut lane, b"not handed");
+    assert!(lane.stop().is_empty());
+    assert!(matches!(polled(&mut lane, 1)[..], [LaneFrame::Fin]), "nothing more is handed");
+    assert_eq!(bodies(&lane.on_closed(1, &[]).unwrap()), [&b"handed"[..], b"not handed"]);
 }
 
 #[test]

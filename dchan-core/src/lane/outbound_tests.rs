@@ -211,9 +211,13 @@ fn what_is_held_is_freed_frame_by_frame() {
     assert_eq!(lane.held(), large);
     send(&mut lane, b"defg");
     assert_eq!(lane.held(), large + 8);
-    let mut ended = lane.clone();
-    assert_eq!(ended.stop().iter().map(Homeless::held).sum::<u64>(), 8);
-    assert_eq!(ended.held(), large, "what was handed stays");
+    let mut stopped = lane.clone();
+    assert!(stopped.stop().is_empty());
+    assert_eq!(stopped.held(), large + 8, "all stays until the lane is over");
+    stopped.on_credit(1, &credit(3, 9, 1 << 20)).unwrap();
+    assert_eq!(stopped.held(), 8);
+    assert_eq!(stopped.stop().iter().map(Homeless::held).sum::<u64>(), 8);
+    assert_eq!(stopped.held(), 0);
     let back = lane.on_closed(2, &[]).unwrap();
     assert_eq!(back.iter().map(Homeless::held).sum::<u64>(), large + 8);
     assert_eq!(lane.held(), 0);

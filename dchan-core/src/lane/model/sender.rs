@@ -46,6 +46,8 @@ pub(super) struct Lane {
     /// The lane was given up, and the receiver does not know yet.
     pub(super) stub: bool,
     stub_said: Epoch,
+    /// It gave messages back: nothing that goes before them may follow.
+    gave_back: bool,
 }
 
 /// A message without a lane.
@@ -342,6 +344,10 @@ impl World {
             ids.push(id);
             self.senders[s].homeless.push_back(Stray { id, flags, pieces, receipt });
         }
+        let state = self.senders[s].lanes.get_mut(&lane).unwrap();
+        if !ids.is_empty() && std::mem::replace(&mut state.gave_back, true) {
+            self.fail("messages came back after those behind them");
+        }
         // What is redelivered may still be taken from the old lane, so that it stays assigned there.
         let assigned = self.senders[s].assigned.get_mut(&lane).unwrap();
         let tail = &assigned[assigned.len() - ids.len().min(assigned.len())..];
@@ -370,7 +376,8 @@ impl Sender {
         self.next_lane += 1;
         let out = Outbound::new(LaneId(id), Namespace::new("orders").unwrap(), receiver);
         self.assigned.insert(id, Vec::new());
-        let lane = Lane { out, r, handed: 0, permits: Vec::new(), stub: false, stub_said: 0 };
+        let permits = Vec::new();
+        let lane = Lane { out, r, handed: 0, permits, stub: false, stub_said: 0, gave_back: false };
         self.lanes.insert(id, lane);
     }
 }

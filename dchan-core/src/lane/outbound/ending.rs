@@ -65,7 +65,9 @@ impl fmt::Debug for Homeless {
 }
 
 impl Outbound {
-    /// Accept nothing more, and end when all that was handed is settled. Returns what was not handed.
+    /// Accept nothing more, hand nothing more, and end when all that was handed is settled. Returns what
+    /// was not handed, if nothing that was handed may come back: that goes first, and it comes with the
+    /// end of the lane.
     ///
     /// A receiver that takes nothing new says so again in each connection: what was lost with the one
     /// before is not handed any more by then, and goes elsewhere, too.
@@ -74,17 +76,13 @@ impl Outbound {
             return Vec::new();
         }
         self.intent.stopping = true;
-        let mut homeless = Vec::new();
-        let mut kept = Vec::new();
-        // A large message that has begun goes on to its end.
-        while self.pending.front().is_some_and(|block| block.part.is_some_and(|p| !p.first)) {
-            kept.extend(self.pending.pop_front());
+        if self.handed.messages > self.settled || self.pending.is_in_large() {
+            return Vec::new();
         }
-        let left: Amount = kept.iter().fold(self.handed, |sum, block| sum + block.amount());
-        self.drain_pending(left.messages, &mut homeless);
-        self.held = self.held.saturating_sub(self.accepted.saturating_sub(left));
-        self.accepted = left;
-        kept.into_iter().rev().for_each(|block| self.pending.push_front(block));
+        let mut homeless = Vec::new();
+        self.drain_pending(self.handed.messages, &mut homeless);
+        self.held = self.held.saturating_sub(self.accepted.saturating_sub(self.handed));
+        self.accepted = self.handed;
         if self.newest == 0 {
             // Nobody has heard of the lane, so nobody need hear of its end.
             self.end();

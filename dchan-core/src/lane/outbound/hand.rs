@@ -19,8 +19,8 @@ impl Outbound {
             Phase::Attached if epoch == self.epoch => {
                 self.intent.say_want
                     || self.gives_back()
-                    || (!self.pending.is_empty() && !self.intent.blocked)
-                    || (self.intent.stopping && !self.intent.fin_said && self.pending.is_empty())
+                    || (self.may_hand() && !self.intent.blocked)
+                    || (self.intent.stopping && !self.intent.fin_said && !self.may_hand())
             }
             _ => false,
         }
@@ -42,8 +42,8 @@ impl Outbound {
             self.on_reclaim(epoch);
         }
         while out.bytes() < budget && !self.intent.blocked {
-            self.intent.blocked = !self.hand_one(out) && !self.pending.is_empty();
-            if self.pending.is_empty() {
+            self.intent.blocked = !self.hand_one(out) && self.may_hand();
+            if !self.may_hand() {
                 break;
             }
         }
@@ -52,7 +52,7 @@ impl Outbound {
             self.say(out, &want);
             self.intent.say_want = false;
         }
-        if !self.pending.is_empty() {
+        if self.may_hand() {
             return !self.intent.blocked;
         }
         if self.intent.stopping && !self.intent.fin_said {
@@ -60,6 +60,11 @@ impl Outbound {
             self.intent.fin_said = true;
         }
         false
+    }
+
+    /// Whether there is something to hand. A lane that stops does no more than end a large message.
+    fn may_hand(&self) -> bool {
+        !self.pending.is_empty() && (!self.intent.stopping || self.pending.is_in_large())
     }
 
     /// Switches to a new connection and introduces itself there, in one step: nothing of an older
@@ -118,7 +123,7 @@ impl Outbound {
 
     fn hand_one(&mut self, out: &mut FrameBatch) -> bool {
         let room = self.limits.total().saturating_sub(self.handed);
-        if self.pending.is_empty() {
+        if !self.may_hand() {
             return false;
         }
         if room.messages == 0 {
