@@ -149,7 +149,6 @@ impl Inner {
         self.closing.store(true, std::sync::atomic::Ordering::Release);
         self.all_routers().iter().for_each(|router| router.close());
         self.shared.stopping.cancel();
-        self.peers.all().iter().for_each(|peer| peer.abort());
         for inbox in self.inboxes() {
             inbox.hand_back_all(State::Stopped);
         }

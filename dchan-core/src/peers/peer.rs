@@ -221,13 +221,6 @@ impl Peer {
         }
     }
 
-    /// Ends the connection at once.
-    pub(crate) fn abort(&self) {
-        if let Some(standing) = &self.state.lock().standing {
-            standing.cancel();
-        }
-    }
-
     pub(super) fn publish(&self) {
         let state = self.state.lock();
         let Some(hello) = &state.hello else { return };

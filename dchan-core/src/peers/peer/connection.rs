@@ -48,7 +48,8 @@ impl Peer {
         state.epoch += 1;
         let epoch = state.epoch;
         let outbox = Arc::new(Outbox::new(epoch, self.shared.config.limits.link));
-        let cancel = CancellationToken::new();
+        // One that comes to stand while the node stops ends with all others.
+        let cancel = self.shared.stopping.child_token();
         let old = state.standing.replace(cancel.clone());
         let replaced = old.is_some();
         old.inspect(CancellationToken::cancel);
@@ -260,5 +261,30 @@ impl Peer {
             self.lose(&lane);
         }
         self.lose_incoming();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Addr, Node, NodeOptions, StaticMembership, memory::MemoryNetwork};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_comes_to_stand_while_the_node_stops_ends_with_it() {
+        let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+        let start = async |name: &str| {
+            let listen: Addr = name.parse().unwrap();
+            let transport = network.transport(&listen);
+            Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap()
+        };
+        let (a, b) = (start("a:1").await, start("b:1").await);
+        let hello = b.inner().shared.hello(1);
+        let rank = Rank { attempt: 1, dialler: b.id() };
+        let peer = a.inner().peers.peer(b.id(), None);
+        // All that stands was told to end, and then another one comes.
+        a.inner().shared.stopping.cancel();
+        let installed = peer.install(&hello, rank).unwrap();
+        assert!(installed.cancel.is_cancelled());
+        b.shutdown().await.unwrap();
     }
 }
