@@ -49,6 +49,7 @@ impl Block {
     }
 
     /// The messages that end in it, and the bytes of messages in it.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn amount(&self) -> Amount {
         Amount::new(u64::from(self.count), self.bytes)
     }
