@@ -138,8 +138,11 @@ fn parts_that_do_not_fit_are_faults() {
     let mut inbound = attached();
     assert!(inbound.chunk(1, &header(0, 0, 0), chunk(true, false, total, len), MAX).is_ok());
     assert!(inbound.data(1, &header(1, 0, 1), records(&[b"a"])).is_err(), "in the midst");
-    assert!(inbound.chunk(1, &header(1, 0, 0), chunk(true, false, total, len), MAX).is_err());
-    assert!(inbound.chunk(1, &header(1, 0, 1), chunk(false, true, total + 1, len), MAX).is_err());
+    let another = LaneFault::Part("another one has begun");
+    let found = inbound.chunk(1, &header(1, 0, 1), chunk(true, true, total, len), MAX);
+    assert_eq!(found.map(|_| ()), Err(another.clone()), "a beginning");
+    let found = inbound.chunk(1, &header(1, 0, 0), chunk(false, false, total + 1, len), MAX);
+    assert_eq!(found.map(|_| ()), Err(another), "of another length");
     assert!(inbound.chunk(1, &header(1, 0, 1), chunk(false, true, total, len), MAX).is_ok());
 }
 

@@ -51,6 +51,7 @@ fn what_was_not_handed_comes_back_behind_what_was() {
     send(&mut lane, b"not handed");
     assert!(lane.stop().is_empty());
     assert!(matches!(polled(&mut lane, 1)[..], [LaneFrame::Fin]), "nothing more is handed");
+    assert!(!lane.has_ended() && settled.has_business(1) && !settled.has_ended());
     assert_eq!(bodies(&lane.on_closed(1, &[]).unwrap()), [&b"handed"[..], b"not handed"]);
 }
 
