@@ -155,6 +155,7 @@ fn what_was_skipped_is_told_until_the_sender_knows() {
     inbound.take(1);
     inbound.skip();
     assert_eq!((inbound.skipped(), inbound.taken()), (vec![1, 3], 4));
+    assert_eq!(inbound.unconfirmed(), 2);
     let confirming = DataHeader { settled: 2, ..header(1, 4, 1) };
     assert!(inbound.data(1, &confirming, records(&[b"e"])).is_ok());
     assert_eq!(inbound.skipped(), [3]);

@@ -224,6 +224,18 @@ fn what_is_held_is_freed_frame_by_frame() {
 }
 
 #[test]
+fn a_lane_that_is_cut_has_nothing_to_do_with_its_old_connection() {
+    let mut lane = attached(9, 100);
+    send(&mut lane, b"handed");
+    polled(&mut lane, 1);
+    send(&mut lane, b"not handed");
+    assert_eq!((lane.handed(), lane.unsettled()), (1, 2));
+    lane.cut();
+    assert!(!lane.has_business(1) && polled(&mut lane, 1).is_empty());
+    assert!(lane.has_business(2) && lane.credit() == 0);
+}
+
+#[test]
 fn frames_that_did_not_arrive_go_again() {
     let mut lane = attached(9, 100);
     for body in [b"a", b"b", b"c"] {

@@ -149,13 +149,19 @@ impl Session {
         }
     }
 
-    /// Writes until the connection ends.
-    pub(crate) async fn write(self, mut sink: Box<dyn FrameSink>, side: Side) -> Cut {
+    /// Writes until the connection ends. A sink that is not closed comes back with the reason: where
+    /// dropping it ends the connection, the reader would else have a reason of its own before this one
+    /// is known.
+    pub(crate) async fn write(
+        self,
+        mut sink: Box<dyn FrameSink>,
+        side: Side,
+    ) -> (Cut, Option<Box<dyn FrameSink>>) {
         match self.write_all(&mut *sink, side).await {
-            Err(cut) => cut,
+            Err(cut) => (cut, Some(sink)),
             Ok(()) => match sink.close().await {
-                Ok(()) => Cut::Closed,
-                Err(error) => error.into(),
+                Ok(()) => (Cut::Closed, None),
+                Err(error) => (error.into(), None),
             },
         }
     }

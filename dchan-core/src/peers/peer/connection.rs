@@ -142,7 +142,7 @@ impl Peer {
         let writing = session.clone().write(sink, side);
         let mut writer = self.spawn({
             let cancel = cancel.clone();
-            async move { cancel.run_until_cancelled(writing).await.unwrap_or(Cut::Superseded) }
+            async move { cancel.run_until_cancelled(writing).await }
         });
         let reader = session.read(stream);
         tokio::pin!(reader);
@@ -150,12 +150,13 @@ impl Peer {
             () = cancel.cancelled() => Cut::Superseded,
             cut = &mut reader => cut,
             written = &mut writer => match written {
-                Ok(Cut::Closed) => {
+                Ok(Some((Cut::Closed, _))) => {
                     // Our side is done; the other may still have things to say, for a while.
                     let _ended = tokio::time::timeout(silence, &mut reader).await;
                     Cut::Closed
                 }
-                Ok(cut) => cut,
+                Ok(Some((cut, _sink))) => cut,
+                Ok(None) => Cut::Superseded,
                 Err(_) => Cut::Closed,
             },
         };
