@@ -25,10 +25,11 @@ type Jump<'a> = (&'a [usize], i64);
 
 /// A cluster with clocks of its own: a plain node, a receiver and a sender.
 struct Clocked {
-    founders: Founders,
     nodes: Vec<Process>,
     feeding: JoinHandle<u64>,
     enough: Arc<AtomicBool>,
+    /// Last, as what the processes have said lies there.
+    founders: Founders,
 }
 
 /// What stands before the clocks of a process; none if it cannot be made here.
@@ -78,7 +79,7 @@ impl Clocked {
             let enough = Arc::clone(&enough);
             move || feed(input, enough)
         });
-        Some(Self { founders, nodes, feeding, enough })
+        Some(Self { nodes, feeding, enough, founders })
     }
 
     fn jump(&self, (whose, ahead): Jump<'_>) {

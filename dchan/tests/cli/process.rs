@@ -110,6 +110,11 @@ impl Drop for Process {
         // It may have ended.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
+        if std::thread::panicking()
+            && let Ok(said) = fs::read_to_string(&self.stderr)
+        {
+            eprintln!("process {} has said:\n{said}", self.child.id());
+        }
     }
 }
 

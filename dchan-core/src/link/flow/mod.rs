@@ -24,9 +24,11 @@ const FRAME: u64 = 68 * 1024;
 /// The smallest window, and the first. With one frame at a time nothing would be under way while the
 /// news of its arrival is, and the rate would look as low as that makes it.
 const LEAST: u64 = 2 * FRAME;
-/// A peer is told what has come in whenever it is so much more, in bytes. It is less than the smallest
-/// window, or the peer would wait for the news, and the news for more to come.
+/// A peer is told what has come in whenever it is so much more, in bytes.
 pub(crate) const TELL_AFTER: u64 = 16 * 1024;
+/// The window while the queue is let run dry. Behind what the peer does not tell of yet, a frame has room:
+/// or else it would wait for the news, and the news for more to come.
+const DRY: u64 = FRAME + TELL_AFTER;
 /// A queue that takes no longer than this disturbs nobody, as for CoDel (RFC 8289). On short paths it
 /// is more than they hold, and makes up for tasks that do not run at once.
 const QUEUE: Duration = Duration::from_millis(5);
@@ -58,11 +60,8 @@ impl Flow {
     /// How many bytes may go behind `more` that go anyway: none, or a frame at least.
     pub(crate) fn room(&self, more: u64) -> u64 {
         let under_way = self.sent + more - self.received;
-        match self.window.saturating_sub(under_way) {
-            free if free >= FRAME => free,
-            _ if under_way == 0 => FRAME,
-            _ => 0,
-        }
+        let free = self.window.saturating_sub(under_way);
+        if free >= FRAME { free } else { 0 }
     }
 
     /// How many bytes the peer has not confirmed.
@@ -119,7 +118,7 @@ impl Flow {
         let time = round_trip.mul_f64(gain) + QUEUE;
         let held = u128::from(rate) * time.as_micros() / 1_000_000;
         let window = u64::try_from(held).unwrap_or(u64::MAX).saturating_add(frames * FRAME);
-        let least = if self.round_trip.is_draining() { FRAME } else { LEAST };
+        let least = if self.round_trip.is_draining() { DRY } else { LEAST };
         self.window = window.max(least).min(self.ceiling);
     }
 }

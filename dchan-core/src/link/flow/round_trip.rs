@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use super::QUEUE;
+
 /// A least round trip that was not seen for so long may be history: is it the path, or our own queue?
 const FORGET: Duration = Duration::from_secs(10);
 /// Then the window is made small to find out, until a round trip is as short again, or for so long:
 /// enough for some heartbeats, as one may be behind a frame.
 const DRAIN: Duration = Duration::from_secs(1);
+/// Nor longer than this, also if a round trip seems to have taken an hour, as the clock has jumped.
+const LONGEST_DRAIN: Duration = FORGET;
 
 /// The least round trip of the last seconds.
 #[derive(Debug, Default)]
@@ -70,7 +74,8 @@ impl RoundTrip {
     pub(super) fn on_sample(&mut self, took: Duration, now: Duration) {
         self.recent.add(took, now);
         let least = *self.least.get_or_insert(took);
-        if took <= least + least / 8 {
+        // What a queue that disturbs nobody adds is no reason to look for it.
+        if took <= least + least / 8 + QUEUE {
             self.least = Some(least.min(took));
             self.on_seen(now);
         } else if self.draining {
@@ -80,7 +85,7 @@ impl RoundTrip {
             }
         } else if now.saturating_sub(self.seen) > FORGET {
             self.draining = true;
-            self.drains_until = now + DRAIN.max(took * 2);
+            self.drains_until = now + (took * 2).clamp(DRAIN, LONGEST_DRAIN);
             self.rounds = [None; 2];
         }
     }

@@ -23,8 +23,44 @@ fn nothing_goes_beyond_the_window_and_a_frame_goes_whole() {
     assert_eq!(flow.room(0), 0, "a lie opens nothing");
     assert!(flow.on_received(LEAST + 10, millis(2)));
     assert!(flow.room(0) >= FRAME);
-    flow.window = 10;
-    assert_eq!(flow.room(0), FRAME, "a frame goes if there is nothing else");
+}
+
+/// Of a little traffic, the least round trip was not seen for a while: the queue is let run dry.
+fn draining(took: Duration) -> Flow {
+    let mut flow = Flow::new(CEILING);
+    flow.on_sent(LEAST, Duration::ZERO);
+    assert!(flow.on_received(LEAST, secs(1)));
+    flow.on_heartbeat(millis(1), secs(1));
+    flow.on_heartbeat(took, secs(12));
+    assert!(flow.round_trip.is_draining());
+    flow
+}
+
+#[test]
+fn round_trips_that_vary_by_less_than_a_queue_are_all_short() {
+    let mut flow = Flow::new(CEILING);
+    flow.on_heartbeat(Duration::from_micros(100), secs(1));
+    for at in 2..60 {
+        flow.on_heartbeat(millis(4), secs(at));
+        assert!(!flow.round_trip.is_draining());
+    }
+}
+
+#[test]
+fn what_the_peer_does_not_tell_of_yet_holds_nothing_up() {
+    let mut flow = draining(millis(50));
+    flow.on_sent(TELL_AFTER - 1, secs(12));
+    assert!(flow.room(0) >= FRAME);
+    flow.on_sent(2, secs(12));
+    assert_eq!(flow.room(0), 0, "the peer will tell");
+}
+
+#[test]
+fn a_clock_that_jumps_does_not_leave_the_window_small() {
+    let mut flow = draining(secs(3600));
+    flow.on_heartbeat(millis(50), secs(23));
+    assert!(!flow.round_trip.is_draining());
+    assert!(flow.window >= LEAST);
 }
 
 #[test]
