@@ -317,3 +317,27 @@ fn a_message_that_just_fits_waits_for_nothing() {
     window.want(id, &want(NONE, true, 401)).unwrap();
     assert!(window.slots[&id].is_short_of_bytes());
 }
+
+#[test]
+fn a_message_beyond_the_capacity_holds_up_the_others_only_once_it_is_there() {
+    let mut window = window(4, 100);
+    let [large, small] = lanes(&mut window, 2).try_into().unwrap();
+    window.want(large, &want(NONE, true, 5_000)).unwrap();
+    window.balance();
+    assert_eq!(window.limit(large).bytes, 5_000);
+    let goes_on = |window: &mut Window| {
+        let all = Amount::new(1, window.slots[&small].unused().bytes);
+        window.received(small, all).unwrap();
+        window.taken(small, all);
+        window.balance();
+        window.slots[&small].unused().bytes > 0
+    };
+    for _ in 0..4 {
+        window.received(large, Amount::new(0, 1_000)).unwrap();
+        assert!(goes_on(&mut window), "it is on its way");
+    }
+    window.received(large, Amount::new(1, 1_000)).unwrap();
+    assert!(!goes_on(&mut window), "it fills the room");
+    window.taken(large, Amount::new(1, 5_000));
+    assert!(window.balance().granted.contains(&small));
+}
