@@ -6,6 +6,7 @@ mod handshake;
 mod liveness;
 mod outbox;
 mod session;
+mod turns;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use handshake::{Introduction, Rank, Ranks, expect_hello, greet, refuse, welcome};

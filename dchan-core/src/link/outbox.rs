@@ -4,13 +4,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use super::flow::Flow;
+use super::{
+    flow::{FRAME, Flow},
+    turns::Turns,
+};
 use crate::{Frame, FrameBatch, LaneId, lane::Epoch, metrics::QueueMetrics, wire::Control};
 
 /// The most bytes that one batch is filled with.
 const BATCH: usize = 256 * 1024;
-/// The bytes that a lane may send before the next one has its turn.
-const QUANTUM: usize = 64 * 1024;
 /// The most frames and control messages that may wait. They are answers to what the peer sends: one
 /// that asks without listening is cut off.
 const WAITING: usize = 64 * 1024;
@@ -46,7 +47,7 @@ struct Queues {
     owed: Vec<LaneId>,
     /// Whole frames: requests, and last words of lanes that are gone.
     frames: FrameBatch,
-    ready: VecDeque<Arc<dyn ReadyLane>>,
+    ready: Turns<Arc<dyn ReadyLane>>,
     flow: Flow,
     asleep: bool,
     finishing: bool,
@@ -66,7 +67,7 @@ impl Outbox {
             control: VecDeque::new(),
             owed: Vec::new(),
             frames: FrameBatch::new(),
-            ready: VecDeque::new(),
+            ready: Turns::new(),
             flow: Flow::new(ceiling),
             asleep: false,
             finishing: false,
@@ -90,7 +91,7 @@ impl Outbox {
 
     /// A lane has something to send. The caller asks once until it is polled.
     pub(crate) fn ready(&self, lane: Arc<dyn ReadyLane>) {
-        self.put(|queues| queues.ready.push_back(lane));
+        self.put(|queues| queues.ready.push(lane));
     }
 
     /// Nothing more will be put in: the writer says `Bye` when all is out, and closes.
@@ -174,23 +175,20 @@ impl Outbox {
             batch.push(frame);
         }
         let before = batch.bytes();
-        loop {
-            let room = queues.flow.room((batch.bytes() - before) as u64) as usize;
-            let room = room.min(BATCH.saturating_sub(batch.bytes())).min(QUANTUM);
-            if room == 0 {
-                break;
-            }
-            let Some(lane) = queues.ready.pop_front() else {
-                queues.flow.on_idle();
+        while batch.bytes() < BATCH {
+            let room = queues.flow.room((batch.bytes() - before) as u64);
+            let Some(turn) = queues.ready.next(room) else {
+                if queues.ready.is_empty() && room >= FRAME {
+                    queues.flow.on_idle();
+                }
                 break;
             };
             drop(queues);
-            let polled = lane.poll(self.epoch, batch, batch.bytes() + room);
+            let held = batch.bytes();
+            let polled = turn.lane.poll(self.epoch, batch, held + turn.budget);
             messages += polled.messages;
             queues = self.queues.lock();
-            if polled.more {
-                queues.ready.push_back(lane);
-            }
+            queues.ready.done(turn, batch.bytes() - held, polled.more);
         }
         queues.flow.on_sent((batch.bytes() - before) as u64, now);
         messages
@@ -200,7 +198,7 @@ impl Outbox {
     pub(crate) fn fall_asleep(&self) -> Asleep {
         let mut queues = self.queues.lock();
         let quiet = queues.control.is_empty() && queues.owed.is_empty() && queues.frames.is_empty();
-        if !quiet || (!queues.ready.is_empty() && queues.flow.room(0) > 0) {
+        if !quiet || queues.ready.has_next(queues.flow.room(0)) {
             return Asleep::No;
         }
         if queues.finishing && queues.ready.is_empty() {

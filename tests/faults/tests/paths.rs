@@ -37,7 +37,7 @@ fn both(queue: &str) -> Option<[Measured; 2]> {
 const QUEUE: &str = "tbf rate 10mbit burst 32kb latency 400ms";
 
 #[test]
-#[ignore = "a minute; over gRPC a ping takes 260 ms"]
+#[ignore = "a minute, and its bounds are times"]
 fn a_full_path_leaves_room_for_others() {
     let Some(both) = both(QUEUE) else { return };
     for measured in both {

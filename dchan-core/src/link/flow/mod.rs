@@ -18,9 +18,8 @@ use std::time::Duration;
 use rate::{Arrived, Rate};
 use round_trip::RoundTrip;
 
-/// What a frame of messages has, as a rule: 64 KiB, and what comes with them. A frame goes when there is
-/// room for all of it.
-const FRAME: u64 = 68 * 1024;
+/// What a frame of messages has, as a rule: 64 KiB, and what comes with them.
+pub(super) const FRAME: u64 = 68 * 1024;
 /// The smallest window, and the first. With one frame at a time nothing would be under way while the
 /// news of its arrival is, and the rate would look as low as that makes it.
 const LEAST: u64 = 2 * FRAME;
@@ -57,11 +56,9 @@ impl Flow {
         }
     }
 
-    /// How many bytes may go behind `more` that go anyway: none, or a frame at least.
+    /// How many bytes may go behind `more` that go anyway.
     pub(crate) fn room(&self, more: u64) -> u64 {
-        let under_way = self.sent + more - self.received;
-        let free = self.window.saturating_sub(under_way);
-        if free >= FRAME { free } else { 0 }
+        self.window.saturating_sub(self.sent + more - self.received)
     }
 
     /// How many bytes the peer has not confirmed.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Flow, TELL_AFTER};
+use super::{FRAME, Flow, TELL_AFTER};
 
 /// A frame.
 const LEN: u64 = 66_000;
@@ -100,10 +100,10 @@ impl Sim {
                 Back::Echo(sent) => self.flow.on_heartbeat(self.now - sent, self.now),
             }
         }
-        while self.greedy && self.flow.room(0) > 0 {
+        while self.greedy && self.flow.room(0) >= FRAME {
             self.send(LEN);
         }
-        if self.flow.room(0) > 0 {
+        if self.flow.room(0) >= FRAME {
             self.flow.on_idle();
         }
         if self.now.as_micros().is_multiple_of(HEARTBEAT.as_micros()) {
