@@ -233,6 +233,9 @@ fn a_lane_that_is_cut_has_nothing_to_do_with_its_old_connection() {
     lane.cut();
     assert!(!lane.has_business(1) && polled(&mut lane, 1).is_empty());
     assert!(lane.has_business(2) && lane.credit() == 0);
+    resume(&mut lane, 2, 0, credit(0, 9, 100)).unwrap();
+    assert!(polled(&mut lane, 1).is_empty(), "it has gone on elsewhere");
+    assert_eq!(polled(&mut lane, 2).len(), 2);
 }
 
 #[test]

@@ -341,3 +341,46 @@ fn a_message_beyond_the_capacity_holds_up_the_others_only_once_it_is_there() {
     window.taken(large, Amount::new(1, 5_000));
     assert!(window.balance().granted.contains(&small));
 }
+
+#[test]
+fn a_lane_that_was_asked_waits_for_its_own_answer() {
+    let mut window = window(4, 400);
+    let first = lanes(&mut window, 1)[0];
+    window.balance();
+    lanes(&mut window, 1);
+    assert_eq!(window.balance().reclaim, [first]);
+    window.received(first, Amount::new(3, 300)).unwrap();
+    window.taken(first, Amount::new(3, 300));
+    assert!(!window.slots[&first].hungry);
+    window.want(first, &want(NONE, true, 0)).unwrap();
+    assert!(window.slots[&first].hungry);
+}
+
+#[test]
+fn bytes_alone_are_asked_back_too() {
+    let mut window = window(4, 400);
+    let first = lanes(&mut window, 1)[0];
+    window.balance();
+    window.received(first, Amount::new(4, 40)).unwrap();
+    window.taken(first, Amount::new(2, 20));
+    let second = lanes(&mut window, 1)[0];
+    let grants = window.balance();
+    assert_eq!(grants.reclaim, [first], "it has 360 of 400, and messages no more than its share");
+    assert_eq!(window.limit(second), Amount::new(2, 20));
+}
+
+#[test]
+fn a_large_message_without_a_place_holds_up_no_other() {
+    let mut window = window(4, 400);
+    lanes(&mut window, 1);
+    window.balance();
+    let second = lanes(&mut window, 1)[0];
+    window.want(second, &want(NONE, true, 5_000)).unwrap();
+    assert!(window.balance().granted.is_empty(), "the first one has all messages");
+    assert_eq!((window.oversize, window.limit(second)), (None, NONE));
+}
+
+#[test]
+fn whoever_reads_may_be_behind_by_what_the_inbox_and_a_frame_hold() {
+    assert_eq!(window(4, 400).most_unconfirmed(), 4 + MOST_IN_FRAME);
+}
