@@ -247,7 +247,7 @@ async fn shutdowns_are_dropped(cluster: Arc<Cluster>) {
             assert!(pair.sender.send(pair.message()).await.is_err());
         }
         let ledger = last.ledger("n");
-        pair.oracle.check(&[ledger]);
+        pair.oracle.check(&[ledger]).await;
         drop((pair.sender, pair.a));
         drop(receiver);
         stop(pair.b).await;

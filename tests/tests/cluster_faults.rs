@@ -145,7 +145,7 @@ async fn a_partition_longer_than_the_lane_time(cluster: Arc<Cluster>) {
     let ledger = a.ledger("n");
     assert_eq!((ledger.accepted, ledger.dropped.total()), (20_000, 0), "{ledger}");
     assert!(ledger.unknown <= 100, "{ledger}");
-    oracle.check(&[ledger]);
+    oracle.check(&[ledger]).await;
     stop(a).await;
     stop(b).await;
 }

@@ -99,7 +99,7 @@ async fn two_senders_share_a_receiver(cluster: Arc<Cluster>) {
     until("all is in", || oracle.received() == oracle.accepted()).await;
     until("a is settled", || a.ledger("n").in_flight == 0).await;
     until("b is settled", || b.ledger("n").in_flight == 0).await;
-    oracle.check(&[a.ledger("n"), b.ledger("n")]);
+    oracle.check(&[a.ledger("n"), b.ledger("n")]).await;
     assert_eq!((a.ledger("n").taken, b.ledger("n").taken), (2000, 1000));
     for node in [a, b, c] {
         stop(node).await;
@@ -424,7 +424,7 @@ async fn idle_receivers_get_their_share(cluster: Arc<Cluster>) {
         sender.flush().await.unwrap();
     }
     until("all is in", || oracle.received() == oracle.accepted()).await;
-    oracle.check(&[a.ledger("n"), b.ledger("n")]);
+    oracle.check(&[a.ledger("n"), b.ledger("n")]).await;
     for node in [a, b, c, d] {
         stop(node).await;
     }

@@ -164,7 +164,7 @@ async fn a_receivers_node_dies(cluster: Arc<Cluster>) {
     let _receiving = oracle.receive(receiver(&c).await);
     sending.await.unwrap();
     until("all is settled", || a.ledger("n").in_flight == 0).await;
-    oracle.check(&[a.ledger("n")]);
+    oracle.check(&[a.ledger("n")]).await;
     // A node that is dropped ends its connections: only what it had not confirmed is unknown.
     let ledger = a.ledger("n");
     assert_eq!(ledger.accepted, 5000);

@@ -310,7 +310,7 @@ async fn shutdowns_are_dropped(cluster: Arc<Cluster>) {
         drop(opening.await.unwrap());
         until("its tasks end", || b.node.tasks() == 0).await;
         assert!(b.node.receiver::<Message>("n").await.is_err());
-        oracle.check(&[b.node.ledger(&name)]);
+        oracle.check(&[b.node.ledger(&name)]).await;
         receiving.abort();
         if let Steps::Ready(stopped) = stopped {
             stopped.unwrap();

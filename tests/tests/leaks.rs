@@ -209,7 +209,7 @@ impl World {
             let _astray = sender.flush().await;
             receiving.abort();
             let _aborted = receiving.await;
-            channel.oracle.check(&[node.ledger(&channel.name), ledger]);
+            channel.oracle.check(&[node.ledger(&channel.name), ledger]).await;
         }
     }
 
