@@ -1,9 +1,9 @@
 //! Metrics tell what has happened.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use dchan_conformance::cluster::{Cluster, Message, Oracle, message, run, stop, until};
+use dchan_conformance::cluster::{Message, Oracle, message, run, stop, until};
 use dchan_core::{Frame, Metrics, Namespace, Node, PeerMetrics};
 
 use super::memory;
@@ -128,7 +128,7 @@ async fn a_link_that_breaks_says_why() {
         oracle.send(&sender, 0, 10..20, |_| 10).await.unwrap();
         oracle.settle(&a, "n").await;
         assert_eq!(a.metrics().ledger.unknown, 0);
-        stop_all(&cluster, [a, b], sender).await;
+        stop_both([a, b], sender).await;
     })
     .await;
 }
@@ -166,7 +166,7 @@ async fn a_peer_that_does_not_read_fills_the_window_and_no_more() {
         let ledger = sender.ledger();
         assert_eq!((ledger.taken, ledger.balances()), (accepted, true), "{ledger}");
         drop(rest.await.unwrap());
-        stop_all(&cluster, [a, b], sender).await;
+        stop_both([a, b], sender).await;
     })
     .await;
 }
@@ -200,7 +200,7 @@ async fn the_list_and_the_leader_are_shown() {
     .await;
 }
 
-async fn stop_all<T>(_cluster: &Arc<Cluster>, nodes: [Node; 2], sender: T) {
+async fn stop_both<T>(nodes: [Node; 2], sender: T) {
     drop(sender);
     for node in nodes {
         stop(node).await;
