@@ -44,8 +44,8 @@ pub use membership::{
 };
 pub use memory::{Faults, MemoryNetwork};
 pub use metrics::{
-    Histogram, ListMetrics, Metrics, NamespaceMetrics, PeerMetrics, QueueMetrics, RoundTrips,
-    Traffic,
+    Histogram, ListMetrics, Metrics, NamespaceMetrics, PeerMetrics, QueueMetrics, RetainedMetrics,
+    RoundTrips, Traffic,
 };
 pub use node::{
     Health, Node, NodeOptions, NotReady, OpenReceiver, OpenSender, ShutdownError, StartError,

@@ -117,6 +117,8 @@ async fn stopped_receivers_share_the_budget(cluster: Arc<Cluster>) {
     }
     let most = BUDGET + COUNT * (MINIMUM + SIZE as u64);
     assert!(all_held() <= most, "{} bytes are held: at most {most}", all_held());
+    let shown = a.metrics().retained;
+    assert!(shown.limit == BUDGET && shown.bytes >= BUDGET && shown.waiting > 0, "{shown:?}");
 
     let mut receiving = Vec::new();
     for (channel, receiver, sending) in stopped {
@@ -124,6 +126,8 @@ async fn stopped_receivers_share_the_budget(cluster: Arc<Cluster>) {
         sending.await.unwrap();
         channel.settle(&a).await;
     }
+    let shown = a.metrics().retained;
+    assert_eq!((shown.bytes, shown.waiting), (0, 0), "{shown:?}");
     stop(b).await;
     for receiving in receiving {
         receiving.await.unwrap();

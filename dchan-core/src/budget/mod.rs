@@ -19,6 +19,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::metrics::RetainedMetrics;
+
 pub(crate) use allowance::Allowance;
 
 /// What is borrowed at one time, in bytes.
@@ -112,6 +114,11 @@ impl Budget {
         if lent + WORTH <= self.total && self.is_contended() {
             self.freed.notify_one();
         }
+    }
+
+    pub(crate) fn metrics(&self) -> RetainedMetrics {
+        let (bytes, waiting) = (self.lent.load(SeqCst), self.waiting.load(SeqCst));
+        RetainedMetrics { bytes, limit: self.total, waiting }
     }
 
     /// Whether anybody waits.

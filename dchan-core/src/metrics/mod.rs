@@ -41,6 +41,8 @@ pub struct Metrics {
     pub peers: BTreeMap<NodeId, PeerMetrics>,
     /// Every namespace that this node sends to or receives from now.
     pub namespaces: BTreeMap<Namespace, NamespaceMetrics>,
+    /// What it holds for receivers of other nodes.
+    pub retained: RetainedMetrics,
     /// What became of all messages that this node accepted since it started, over all namespaces,
     /// those included that it no longer sends to.
     pub ledger: Ledger,
@@ -60,6 +62,19 @@ pub struct ListMetrics {
     pub receivers: usize,
     /// How the membership fares that keeps it.
     pub status: MembershipStatus,
+}
+
+/// What a node holds for receivers of other nodes until they take it, beyond the 64 KiB that each lane
+/// has anyway. It is counted in blocks of 64 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RetainedMetrics {
+    /// Bytes that lanes have taken out of the budget.
+    pub bytes: u64,
+    /// The budget: `limits.retained`.
+    pub limit: u64,
+    /// Lanes that wait for a part of it.
+    pub waiting: usize,
 }
 
 /// One peer, as a node sees it.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Histogram, Metrics, NamespaceMetrics, PeerMetrics};
+use super::{Histogram, Metrics, NamespaceMetrics, PeerMetrics, RetainedMetrics};
 use crate::{Ledger, Sample};
 
 /// What a family of samples is.
@@ -78,6 +78,15 @@ impl Text {
         self.one("dchan_live", Gauge, "Whether the node runs.", live);
         self.one("dchan_ready", Gauge, "Whether the node is part of its cluster.", ready);
         self.one("dchan_tasks", Gauge, "Tasks of the node.", metrics.tasks);
+        let RetainedMetrics { bytes, limit, waiting } = metrics.retained;
+        self.one("dchan_retained_bytes", Gauge, "Bytes held for receivers elsewhere.", bytes);
+        self.one("dchan_retained_limit_bytes", Gauge, "How many that may be.", limit);
+        self.one(
+            "dchan_retained_lanes_waiting",
+            Gauge,
+            "Lanes that wait for a part of it.",
+            waiting,
+        );
         let name = "dchan_handshakes_failed_total";
         self.family(name, Counter, "Connections that came in and did not come to stand.");
         for (reason, count) in &metrics.handshakes_failed {

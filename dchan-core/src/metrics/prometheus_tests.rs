@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::*;
 use crate::{
     Dropped, MembershipStatus, Namespace, NodeId, Version,
-    metrics::{ListMetrics, QueueMetrics, RoundTrips, Traffic},
+    metrics::{ListMetrics, QueueMetrics, RetainedMetrics, RoundTrips, Traffic},
 };
 
 /// A family, as a reader of the format sees it.
@@ -146,6 +146,7 @@ fn metrics() -> Metrics {
         },
         peers: [2, 3].map(|id| (NodeId(id), peer())).into(),
         namespaces: namespaces.into(),
+        retained: RetainedMetrics { bytes: 16, limit: 17, waiting: 18 },
         ledger,
     }
 }

@@ -43,6 +43,7 @@ impl Inner {
             list,
             peers: self.peers.all().iter().map(|peer| (peer.id, peer.metrics())).collect(),
             namespaces: self.namespaces(),
+            retained: self.shared.budget.metrics(),
             ledger: self.account(),
         }
     }
