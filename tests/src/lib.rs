@@ -3,7 +3,11 @@
 //! ([`tcp`]). Besides, a peer that breaks every rule ([`adversary`]).
 
 pub mod adversary;
+mod bounded;
 pub mod cluster;
+mod failure;
+pub mod rule;
+mod seed;
 pub mod tcp;
 pub mod transport;
 

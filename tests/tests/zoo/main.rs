@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
 use beast::{Beast, Broken};
-use dchan_conformance::transport::{Breakable, Held, Outcome, RULES, TransportFixture, check};
+use dchan_conformance::{
+    rule::{self, Outcome},
+    transport::{Breakable, Held, RULES, TransportFixture},
+};
 use dchan_core::{Addr, Frame, FrameBatch, LaneId, MemoryNetwork, Transport};
 
 /// Which rules each of them must be caught by. It may break others too.
@@ -74,8 +77,9 @@ fn every_rule_catches_somebody() {
 
 async fn run(name: &str, beast: Beast) -> Outcome {
     let rule = RULES.iter().find(|rule| rule.name == name).expect("a rule of that name");
-    let fixture = Cage { network: MemoryNetwork::new(1), beast };
-    check(name, (rule.check)(&fixture)).await
+    let seed = rule::seed();
+    let fixture = Cage { network: MemoryNetwork::new(fastrand::u64(..)), beast };
+    rule.check(seed, &fixture).await
 }
 
 /// A broken transport over a fresh in-memory network.
