@@ -6,6 +6,7 @@ pub mod adversary;
 mod bounded;
 pub mod cluster;
 mod failure;
+pub mod membership;
 pub mod rule;
 mod seed;
 pub mod tcp;
