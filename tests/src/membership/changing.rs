@@ -151,7 +151,7 @@ pub(super) fn leading(members: &[Member]) -> usize {
 }
 
 async fn waits(member: &Member, receiver: Receiver, heal: impl FnOnce()) -> Outcome {
-    const LONG: Duration = Duration::from_secs(3);
+    const LONG: Duration = Duration::from_secs(2);
     let mut applying = member.membership.apply(vec![receiver.comes()]);
     let early = timeout(LONG, &mut applying).await;
     heal();

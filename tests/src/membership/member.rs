@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dchan_core::{
-    Boot, Change, Context, ErrorKind, Incarnation, Me, Membership, MembershipError,
-    MembershipStatus, Namespace, Node, NodeEntry, NodeId, ReceiverId, StartError, Version, View,
+    Boot, Change, Context, ErrorKind, Incarnation, Me, Membership, MembershipError, Namespace,
+    Node, NodeEntry, NodeId, ReceiverId, StartError, Version, View,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -194,10 +194,6 @@ impl Membership for Tap {
 
     fn view(&self) -> watch::Receiver<Arc<View>> {
         self.membership.view()
-    }
-
-    fn status(&self) -> MembershipStatus {
-        self.membership.status()
     }
 
     async fn leave(&self, _: Duration) -> Result<(), MembershipError> {

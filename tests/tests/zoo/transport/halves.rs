@@ -6,7 +6,7 @@ use dchan_core::{
 };
 use tokio::{sync::Mutex, task::yield_now};
 
-use crate::beast::Beast;
+use super::beast::Beast;
 
 /// What all connections of a transport share.
 pub(crate) type Shared = Arc<Mutex<()>>;
