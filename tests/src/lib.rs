@@ -11,6 +11,7 @@ pub mod rule;
 mod seed;
 pub mod tcp;
 pub mod transport;
+pub mod unary;
 
 /// The tutorial's transport passes the suite.
 #[cfg(doctest)]

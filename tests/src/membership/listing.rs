@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     fixture::MembershipFixture,
-    member::{Ghost, Receiver},
+    member::{Ghost, Member, Receiver},
     watching::{History, all_at_once, while_watching},
     world::{World, all_agree, all_see},
 };
@@ -146,31 +146,40 @@ pub async fn m_view_1(fixture: &dyn MembershipFixture) -> Outcome {
     let world = World::new(fixture);
     let members = world.founders().await?;
     let history = History::default();
+    let cut = fastrand::usize(..members.len());
     let changes = all_at_once(&members, async |member| {
         for counter in 0..15 {
-            let receiver = member.receiver(counter);
-            member.apply(&[receiver.comes()]).await?;
+            let change = member.receiver(counter).comes();
+            if (member.place, counter) == (cut, 5) {
+                made_while_cut_off(&world, member, change).await?;
+            } else {
+                member.apply(&[change]).await?;
+            }
             if counter % 4 == 3 {
-                member.apply(&[receiver.goes()]).await?;
+                member.apply(&[member.receiver(counter).goes()]).await?;
             }
             sleep(Duration::from_millis(fastrand::u64(..40))).await;
         }
         Ok(())
     });
-    let cut = &members[fastrand::usize(..members.len())];
-    let faults = async {
-        sleep(Duration::from_millis(fastrand::u64(..200))).await;
-        world.cut(cut);
-        sleep(Duration::from_secs(1)).await;
-        world.heal(cut);
-        Ok(())
-    };
     let look = |member: &_, view: &_| history.look(member, view);
     while_watching(&members, look, async {
-        try_join(changes, faults).await?;
+        changes.await?;
         all_see(&members, "all changes", |view| view.receivers.len() == 36).await?;
         all_agree(&members).await
     })
     .await?;
     world.end(members).await
+}
+
+/// The others go on meanwhile, and this node has to catch up with them.
+async fn made_while_cut_off(world: &World<'_>, member: &Member, change: Change) -> Outcome {
+    world.cut(member);
+    let heals = async {
+        sleep(Duration::from_secs(1)).await;
+        world.heal(member);
+        Ok(())
+    };
+    let changes = [change];
+    try_join(member.apply(&changes), heals).await.map(drop)
 }

@@ -20,7 +20,7 @@ pub(crate) enum Beast {
     KeepsReceiversOfTheGone,
     TakesStrays,
     GoesBack,
-    SeesListsOfItsOwn,
+    SeesReceiversLate,
     HasAQuorumForEver,
     HasNeverAQuorum,
     ThinksInStatus,

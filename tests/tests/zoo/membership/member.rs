@@ -157,7 +157,9 @@ async fn follow(
                 shown.send_replace(older);
                 sleep(Duration::from_micros(100)).await;
             }
-            Beast::SeesListsOfItsOwn => Arc::make_mut(&mut next).version.0 += place as u64,
+            Beast::SeesReceiversLate if place == 1 => {
+                Arc::make_mut(&mut next).receivers = old.receivers.clone();
+            }
             _ => {}
         }
         shown.send_replace(next);

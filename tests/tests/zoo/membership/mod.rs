@@ -43,7 +43,7 @@ const ZOO: &[Row<Beast>] = &[
     (Beast::KeepsReceiversOfTheGone, &["m_gone_1", "m_leave_1"]),
     (Beast::TakesStrays, &["m_receiver_1"]),
     (Beast::GoesBack, &["m_view_1"]),
-    (Beast::SeesListsOfItsOwn, &["m_view_1"]),
+    (Beast::SeesReceiversLate, &["m_view_1"]),
     (Beast::HasAQuorumForEver, &["m_status_1"]),
     (Beast::HasNeverAQuorum, &["m_status_1"]),
     (Beast::ThinksInStatus, &["m_status_1"]),

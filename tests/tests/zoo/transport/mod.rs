@@ -2,6 +2,7 @@
 
 mod beast;
 mod halves;
+mod per_frame;
 
 use std::sync::Arc;
 
@@ -15,11 +16,13 @@ use dchan_core::{Addr, Frame, FrameBatch, LaneId, MemoryNetwork, Transport};
 
 use crate::table::{Row, Table};
 
+/// Which rules are about what each of them does.
 const ZOO: &[Row<Beast>] = &[
     (Beast::SwapsFrames, &["t_ord_1"]),
     (Beast::RepeatsFrames, &["t_once_1", "t_ord_1"]),
     (Beast::LosesFrames, &["t_once_1", "t_ord_1", "t_close_1"]),
     (Beast::CutsPayloads, &["t_whole_1"]),
+    (Beast::MergesFrames, &["t_whole_1"]),
     (Beast::ForgetsLast, &["t_whole_1"]),
     (Beast::SwallowsTooLarge, &["t_whole_2"]),
     (Beast::MixesLanes, &["t_lanes_1"]),
@@ -29,9 +32,11 @@ const ZOO: &[Row<Beast>] = &[
     (Beast::LosesDroppedSends, &["t_cancel_1"]),
     (Beast::LosesDroppedReceives, &["t_cancel_2"]),
     (Beast::HoldsBack, &["t_flush_1", "t_close_1"]),
+    (Beast::SendsFromATaskPerFrame, &["t_ord_1", "t_back_1"]),
     (Beast::BuffersWithoutEnd, &["t_back_1"]),
     (Beast::SpeaksAfterTheEnd, &["t_close_2"]),
     (Beast::EndsBothWays, &["t_close_3"]),
+    (Beast::HangsInClose, &["t_close_1"]),
     (Beast::HidesBreaks, &["t_abort_1", "t_abort_2", "t_break_1"]),
     (Beast::KeepsHalvesAlive, &["t_abort_1", "t_abort_2"]),
     (Beast::TakesAnyBytes, &["t_malformed_1"]),
@@ -48,7 +53,7 @@ const ZOO: &[Row<Beast>] = &[
 ];
 
 #[test]
-#[ignore = "tries every rule on everybody: two minutes"]
+#[ignore = "tries every rule on everybody: some minutes"]
 fn teeth() {
     let table = Table::new("transport", &names(), ZOO, run);
     println!("{table}");
