@@ -3,9 +3,15 @@
 //! ([`tcp`]). Besides, a peer that breaks every rule ([`adversary`]).
 
 pub mod adversary;
+mod bounded;
 pub mod cluster;
+mod failure;
+pub mod membership;
+pub mod rule;
+mod seed;
 pub mod tcp;
 pub mod transport;
+pub mod unary;
 
 /// The tutorial's transport passes the suite.
 #[cfg(doctest)]

@@ -37,25 +37,64 @@ impl Transport for TcpTransport {
     }
 
     async fn listen(&self, at: &Addr) -> Result<Box<dyn Listener>, TransportError> {
-        let bind = async {
-            let listener = TcpListener::bind(at.as_str()).await?;
-            let local = listener.local_addr()?.into();
-            Ok(Box::new(Accepting { listener, local }) as Box<dyn Listener>)
-        };
-        bind.await.map_err(|error| TransportError::io("listen at", at, error))
+        let (listener, local) = listen(at).await?;
+        Ok(Box::new(Accepting { listener, local }))
     }
 
     async fn dial(&self, to: &Addr) -> Result<Connection, TransportError> {
-        let socket = TcpStream::connect(to.as_str()).await;
-        socket.and_then(|socket| connection(socket, to.clone())).map_err(|error| {
-            let mut error = TransportError::io("dial", to, error);
-            if error.kind == ErrorKind::Broken {
-                // What never stood cannot break: names that do not resolve, resets.
-                error.kind = ErrorKind::Unreachable;
-            }
-            error
-        })
+        Ok(connection(connect(to).await?, to.clone()))
     }
+}
+
+/// Listens, and tells where.
+pub(crate) async fn listen(at: &Addr) -> Result<(TcpListener, Addr), TransportError> {
+    let bind = async {
+        let listener = TcpListener::bind(at.as_str()).await?;
+        let local = listener.local_addr()?.into();
+        Ok((listener, local))
+    };
+    bind.await.map_err(|error| TransportError::io("listen at", at, error))
+}
+
+/// Connects a socket.
+pub(crate) async fn connect(to: &Addr) -> Result<TcpStream, TransportError> {
+    let socket = TcpStream::connect(to.as_str()).await;
+    socket.and_then(prompt).map_err(|error| {
+        let mut error = TransportError::io("dial", to, error);
+        if error.kind == ErrorKind::Broken {
+            // What never stood cannot break: names that do not resolve, resets.
+            error.kind = ErrorKind::Unreachable;
+        }
+        error
+    })
+}
+
+/// Waits for the next socket, and tells where it comes from.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    local: &Addr,
+) -> Result<(TcpStream, Addr), TransportError> {
+    loop {
+        let accepted = listener.accept().await;
+        let accepted = accepted.and_then(|(socket, from)| Ok((prompt(socket)?, from.into())));
+        let error = match accepted {
+            Ok(accepted) => return Ok(accepted),
+            Err(error) => TransportError::io("accept at", local, error),
+        };
+        match error.kind {
+            // The peer gave up while it waited to be accepted.
+            ErrorKind::Broken => {}
+            // No sockets left: there may be some soon, and the listener is not dead.
+            ErrorKind::Exhausted => tokio::time::sleep(Duration::from_millis(50)).await,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Small frames go at once.
+fn prompt(socket: TcpStream) -> io::Result<TcpStream> {
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 #[derive(Debug)]
@@ -71,33 +110,17 @@ impl Listener for Accepting {
     }
 
     async fn accept(&mut self) -> Result<Incoming, TransportError> {
-        loop {
-            let error = match self.listener.accept().await {
-                Ok((socket, from)) => {
-                    let peer = Addr::from(from);
-                    let ready = connection(socket, peer.clone())
-                        .map_err(|error| TransportError::io("accept from", &peer, error));
-                    return Ok(Incoming::new(peer, async { ready }));
-                }
-                Err(error) => TransportError::io("accept at", &self.local, error),
-            };
-            match error.kind {
-                // The peer gave up while it waited to be accepted.
-                ErrorKind::Broken => {}
-                // No sockets left: there may be some soon, and the listener is not dead.
-                ErrorKind::Exhausted => tokio::time::sleep(Duration::from_millis(50)).await,
-                _ => return Err(error),
-            }
-        }
+        let (socket, peer) = accept(&self.listener, &self.local).await?;
+        let connection = connection(socket, peer.clone());
+        Ok(Incoming::new(peer, async { Ok(connection) }))
     }
 }
 
-fn connection(socket: TcpStream, peer: Addr) -> io::Result<Connection> {
-    socket.set_nodelay(true)?;
+fn connection(socket: TcpStream, peer: Addr) -> Connection {
     let (read, write) = socket.into_split();
     let sink = Sink { socket: write, out: Outgoing::default(), peer: peer.clone() };
     let stream = Stream { socket: read, buffer: BytesMut::new(), peer: peer.clone() };
-    Ok(Connection::new(sink, stream, peer))
+    Connection::new(sink, stream, peer)
 }
 
 #[derive(Debug)]

@@ -39,7 +39,7 @@ impl TransportFixture for Memory {
 }
 
 fn fixture() -> Memory {
-    Memory(MemoryNetwork::new(1))
+    Memory(MemoryNetwork::new(fastrand::u64(..)))
 }
 
 mod on_one_thread {

@@ -48,9 +48,15 @@ struct Member {
 impl Membership for Member {
     async fn start(&self, context: Context) -> Result<(), MembershipError> {
         let me = context.me;
-        let incarnation = me.incarnation;
-        let entry = NodeEntry { addr: me.addr, boot: me.boot, incarnation, tags: me.tags };
+        let (boot, incarnation) = (me.boot, me.incarnation);
+        let entry = NodeEntry { addr: me.addr, boot, incarnation, tags: me.tags };
         self.list.change(&[Change::Node { id: me.id, entry }]);
+        let listed =
+            self.list.list.borrow().nodes.get(&me.id).map(|node| (node.boot, node.incarnation));
+        if listed != Some((boot, incarnation)) {
+            let reason = format!("the list has a later life of node {} than {incarnation}", me.id);
+            return Err(MembershipError::Refused(reason));
+        }
         *self.joined.lock() = Some(Change::NodeGone { id: me.id, incarnation });
         Ok(())
     }

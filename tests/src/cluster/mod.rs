@@ -14,6 +14,7 @@ use dchan_core::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::seed;
 use net::{Net, Place};
 
 pub use net::Kind;
@@ -60,16 +61,18 @@ impl Spot {
 impl Cluster {
     /// A cluster without nodes. `real`: the transport, unless it is the network in memory.
     pub fn new(kind: Kind, real: Arc<dyn Transport>) -> Self {
-        let seed = std::env::var("DCHAN_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        Self::with_seed(kind, real, seed::draw())
+    }
+
+    /// The same, with a seed that comes from elsewhere.
+    pub fn with_seed(kind: Kind, real: Arc<dyn Transport>, seed: u64) -> Self {
         Self { kind, seed, list: StaticMembership::new(), net: Net::new(kind, real, seed) }
     }
 
     /// Another one of the same kind.
     pub fn again(other: &Self) -> Arc<Self> {
         let seed = other.seed.wrapping_add(1 << 32);
-        let net = Net::new(other.kind, other.net.real(), seed);
-        Arc::new(Self { kind: other.kind, seed, list: StaticMembership::new(), net })
+        Arc::new(Self::with_seed(other.kind, other.net.real(), seed))
     }
 
     /// A place for a node.
@@ -149,7 +152,7 @@ pub async fn run<F: Future<Output = ()>>(cluster: Cluster, test: impl FnOnce(Arc
         #[allow(clippy::print_stderr, reason = "for whoever reads the test's output")]
         fn drop(&mut self) {
             if std::thread::panicking() {
-                eprintln!("repeat with DCHAN_SEED={}", self.0);
+                eprintln!("repeat with {}={}", seed::VARIABLE, self.0);
             }
         }
     }

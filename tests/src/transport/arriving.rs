@@ -4,9 +4,12 @@ use dchan_core::{ErrorKind, Frame, FrameBatch, LaneId, Received};
 
 use super::{
     TransportFixture,
-    failure::{Outcome, ensure},
-    pair::{Pair, Role, any_frame, bounded, fill, one_frame},
+    pair::{Pair, Role, any_frame, fill, one_frame},
     script::{Checker, Script},
+};
+use crate::{
+    bounded::bounded,
+    failure::{Outcome, ensure},
 };
 
 /// Sends a script one way and checks what arrives, both ways round.

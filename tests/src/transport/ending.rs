@@ -5,12 +5,12 @@ use tokio::runtime::Handle;
 
 use super::{
     TransportFixture,
-    failure::{Outcome, ensure},
-    pair::{
-        Pair, Role, any_frame, bounded, eventually, fill, is_alive, is_over, meet, one_frame,
-        sends_fail,
-    },
+    pair::{Pair, Role, any_frame, fill, is_alive, is_over, meet, one_frame, sends_fail},
     script::{Checker, Script},
+};
+use crate::{
+    bounded::{bounded, eventually},
+    failure::{Outcome, ensure},
 };
 
 /// T-CLOSE-1: everything taken comes before the end.

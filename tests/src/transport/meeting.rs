@@ -5,8 +5,11 @@ use tokio::task::yield_now;
 
 use super::{
     TransportFixture,
+    pair::{Pair, any_frame, is_alive, is_over, meet, sends_fail},
+};
+use crate::{
+    bounded::{bounded, some_polls},
     failure::{Outcome, ensure},
-    pair::{Pair, any_frame, bounded, is_alive, is_over, meet, sends_fail, some_polls},
 };
 
 fn kind_of<T>(result: Result<T, TransportError>) -> Option<ErrorKind> {

@@ -3,23 +3,21 @@
 
 mod arriving;
 mod ending;
-mod failure;
 mod fixture;
 pub mod ip;
 mod meeting;
 mod pair;
-mod rule;
 mod script;
 mod sending;
+mod suite;
 pub mod udp;
 
 pub use arriving::*;
 pub use ending::*;
-pub use failure::{Failure, Outcome};
 pub use fixture::{Breakable, Held, TransportFixture};
 pub use meeting::*;
-pub use rule::{RULES, Rule, check, contract_rules};
 pub use sending::*;
+pub use suite::RULES;
 
 #[cfg(doc)]
 use dchan_core::Transport;

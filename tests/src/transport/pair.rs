@@ -1,21 +1,16 @@
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use dchan_core::{
     Addr, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, LaneId, Listener,
     Received, Transport,
 };
-use tokio::{
-    task::yield_now,
-    time::{Instant, timeout},
-};
+use tokio::time::timeout;
 
-use super::{
-    TransportFixture,
+use super::TransportFixture;
+use crate::{
+    bounded::bounded,
     failure::{Failure, Outcome, ensure},
 };
-
-/// What the contract calls bounded time.
-pub(super) const BOUNDED: Duration = Duration::from_secs(30);
 
 /// A listener and one connection to it.
 #[derive(Debug)]
@@ -68,39 +63,6 @@ pub(super) async fn meet(
     };
     let dial = async { Ok::<_, Failure>(transport.dial(at).await?) };
     bounded("dialling and accepting", async { tokio::try_join!(dial, accept) }).await?
-}
-
-/// Waits for what must happen in bounded time.
-pub(super) async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> Outcome<T> {
-    let done = timeout(BOUNDED, future).await;
-    done.map_err(|_| Failure(format!("{what} took longer than {BOUNDED:?}")))
-}
-
-/// Waits until a condition holds.
-pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) -> Outcome {
-    let started = Instant::now();
-    while !holds() {
-        ensure!(started.elapsed() < BOUNDED, "{what}: not so after {BOUNDED:?}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    Ok(())
-}
-
-/// Polls a future a few times, with other tasks running between, then drops it.
-pub(super) async fn some_polls<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-        if let Poll::Ready(done) = polled {
-            return Some(done);
-        }
-        yield_now().await;
-    }
-    if fastrand::u8(..64) == 0 {
-        // Time passes, paused or not: else whoever waits in vain would never reach its deadline.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    None
 }
 
 /// A frame for where it does not matter which.

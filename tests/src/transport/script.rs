@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use dchan_core::{Frame, FrameBatch, FrameSink, FrameStream, LaneId, Received};
 
-use super::failure::{Failure, Outcome, ensure};
+use crate::failure::{Failure, Outcome, ensure};
 
 /// What is to be sent: the same number of frames on each lane, lane after lane in turn.
 #[derive(Clone, Copy, Debug)]

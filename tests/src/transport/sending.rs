@@ -7,9 +7,12 @@ use tokio::sync::Notify;
 
 use super::{
     TransportFixture,
-    failure::{Failure, Outcome, ensure},
-    pair::{Pair, Role, any_frame, bounded, fill, is_alive, meet, some_polls},
+    pair::{Pair, Role, any_frame, fill, is_alive, meet},
     script::{Checker, Script},
+};
+use crate::{
+    bounded::{bounded, some_polls},
+    failure::{Failure, Outcome, ensure},
 };
 
 /// T-BATCH-1: whole frames, of each lane the oldest first, the rest left in order.
@@ -66,7 +69,7 @@ pub async fn t_cancel_1(fixture: &dyn TransportFixture) -> Outcome {
     let script = Script { lanes: 4, per_lane: 600, sizes: &[30_000, 10, 60_000, 0, 16_000] };
     for role in Role::BOTH {
         let (mut from, mut to, _listener) = Pair::new(fixture).await?.by(role);
-        let mut rng = fastrand::Rng::with_seed(1);
+        let mut rng = fastrand::Rng::new();
         let dropped = Notify::new();
         let sending = async {
             let mut batch = FrameBatch::new();
@@ -106,7 +109,7 @@ pub async fn t_cancel_2(fixture: &dyn TransportFixture) -> Outcome {
     let script = Script { lanes: 4, per_lane: 500, sizes: &[30_000, 10, 0, 700, 100_000] };
     for role in Role::BOTH {
         let (mut from, mut to, _listener) = Pair::new(fixture).await?.by(role);
-        let mut rng = fastrand::Rng::with_seed(1);
+        let mut rng = fastrand::Rng::new();
         let receiving = async {
             let mut checker = Checker::new(script);
             let mut batch = FrameBatch::new();

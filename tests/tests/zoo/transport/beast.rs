@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use dchan_core::{Addr, Connection, ErrorKind, Incoming, Listener, Transport, TransportError};
 use tokio::{sync::Mutex, task::yield_now};
 
-use crate::halves::{self, Shared};
+use super::halves::{self, Shared};
 
 /// How a transport is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub(crate) enum Beast {
     RepeatsFrames,
     LosesFrames,
     CutsPayloads,
+    MergesFrames,
     ForgetsLast,
     SwallowsTooLarge,
     MixesLanes,
@@ -23,9 +24,11 @@ pub(crate) enum Beast {
     LosesDroppedSends,
     LosesDroppedReceives,
     HoldsBack,
+    SendsFromATaskPerFrame,
     BuffersWithoutEnd,
     SpeaksAfterTheEnd,
     EndsBothWays,
+    HangsInClose,
     HidesBreaks,
     KeepsHalvesAlive,
     TakesAnyBytes,

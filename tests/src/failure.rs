@@ -1,11 +1,11 @@
 use std::fmt;
 
-use dchan_core::TransportError;
+use dchan_core::{MembershipError, TransportError};
 
 /// What a rule's check comes back with.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
-/// What a transport did against a rule.
+/// What was done against a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure(pub String);
 
@@ -21,11 +21,17 @@ impl From<TransportError> for Failure {
     }
 }
 
+impl From<MembershipError> for Failure {
+    fn from(error: MembershipError) -> Self {
+        Self(format!("unexpected error: {error} ({error:?})"))
+    }
+}
+
 /// Fails the rule unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $($why:tt)+) => {
         if !$condition {
-            return Err($crate::transport::Failure(format!($($why)+)));
+            return Err($crate::rule::Failure(format!($($why)+)));
         }
     };
 }

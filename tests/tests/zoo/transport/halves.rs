@@ -6,7 +6,7 @@ use dchan_core::{
 };
 use tokio::{sync::Mutex, task::yield_now};
 
-use crate::beast::Beast;
+use super::{beast::Beast, per_frame::PerFrame};
 
 /// What all connections of a transport share.
 pub(crate) type Shared = Arc<Mutex<()>>;
@@ -14,11 +14,15 @@ pub(crate) type Shared = Arc<Mutex<()>>;
 /// Breaks a connection's halves.
 pub(crate) fn wrap(beast: Beast, lock: &Shared, connection: Connection) -> Connection {
     let ended = Arc::default();
+    let mut out = connection.sink;
+    if beast == Beast::SendsFromATaskPerFrame {
+        out = Box::new(PerFrame::new(out));
+    }
     let sink = BrokenSink {
         beast,
         lock: lock.clone(),
         ended: Arc::clone(&ended),
-        inner: Some(connection.sink),
+        inner: Some(out),
         held: FrameBatch::new(),
         count: 0,
     };
@@ -119,7 +123,11 @@ impl FrameSink for BrokenSink {
 
     async fn close(mut self: Box<Self>) -> Result<(), TransportError> {
         let inner = self.inner.take().expect("closed once");
-        inner.close().await
+        inner.close().await?;
+        if self.beast == Beast::HangsInClose {
+            return pending().await;
+        }
+        Ok(())
     }
 }
 
@@ -186,6 +194,11 @@ impl BrokenStream {
                 Beast::ForgetsLast => frame.last = false,
                 Beast::MixesLanes => frame.lane.0 %= 512,
                 _ => {}
+            }
+            if self.beast == Beast::MergesFrames
+                && let Some(before) = batch.take_where(|before| before.lane == frame.lane)
+            {
+                frame.payload = [before.payload, frame.payload].concat().into();
             }
             batch.push(frame);
         }
