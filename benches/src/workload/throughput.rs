@@ -1,0 +1,23 @@
+//! As many messages as go, one way. The receiver counts.
+
+use tokio::time::Instant;
+
+use super::{Order, Source};
+use crate::{Point, contender::Side, report::Report};
+
+pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<Report> {
+    for message in Source::new(point) {
+        side.send(message).await?;
+    }
+    Ok(Report::default())
+}
+
+pub(super) async fn receive(side: &mut impl Side) -> anyhow::Result<Report> {
+    let mut order = Order::default();
+    let mut began = None;
+    while order.accept(&side.recv().await?)? {
+        began.get_or_insert_with(Instant::now);
+    }
+    let secs = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
+    Ok(Report { count: order.next, secs, ..Report::default() })
+}
