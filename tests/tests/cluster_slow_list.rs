@@ -120,9 +120,13 @@ async fn many_open_at_once(cluster: Arc<Cluster>) {
     let open_some = |seed: u64| {
         let (b, oracle, mut impatience) =
             (b.clone(), oracle.clone(), Impatience::new(seed, LONGEST));
-        let (rounds, mut opened) = (cluster.kind.scale(200, 20), 0);
+        let (least, mut opened) = (cluster.kind.scale(200, 20), 0);
         async move {
-            for _ in 0..rounds {
+            // On a busy machine hardly any of so few is through in time.
+            for round in 0.. {
+                if round >= least && opened >= 2 {
+                    break;
+                }
                 let opening = b.node.receiver::<Message>("n").capacity(4).into_future();
                 match impatience.run(opening).await {
                     Steps::Ready(Ok(mut receiver)) => {

@@ -22,7 +22,11 @@ pub async fn m_apply_1(fixture: &dyn MembershipFixture) -> Outcome {
     let members = world.founders().await?;
     let even = |member: &Member, view: &dchan_core::View| {
         let count = view.receivers.len();
-        ensure!(count.is_multiple_of(2), "place {}: one of two changes is made: {view:?}", member.place);
+        ensure!(
+            count.is_multiple_of(2),
+            "place {}: one of two changes is made: {view:?}",
+            member.place
+        );
         Ok(())
     };
     let pairs = all_at_once(&members, async |member| {
