@@ -2,13 +2,20 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use dchan_core::{Addr, Connection, ErrorKind, TransportError};
 use quinn::{ClientConfig, ConnectionError, RecvStream};
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::{
+    net::{UdpSocket, lookup_host},
+    time::timeout,
+};
 
 use crate::{error, link::Link, security::Security, socket::Socket};
+
+/// How long a question whether anybody has a port stays without an answer, at least.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Connects to a listener. Dropping the future gives up what was begun.
 pub(crate) async fn dial(to: &Addr, security: &Security) -> Result<Connection, TransportError> {
@@ -57,7 +64,8 @@ async fn connect(
 }
 
 /// Waits until the other machine says that nobody has that port. QUIC itself does not hear of it, and
-/// would go on trying; it ignores datagrams without anything in them.
+/// would go on trying; it ignores datagrams without anything in them. Questions can be lost, and a port
+/// may be closed later: it asks again and again.
 async fn refused(at: SocketAddr) -> io::Error {
     let asked = async {
         let any: IpAddr = match at {
@@ -66,8 +74,12 @@ async fn refused(at: SocketAddr) -> io::Error {
         };
         let socket = UdpSocket::bind((any, 0)).await?;
         socket.connect(at).await?;
-        socket.send(&[]).await?;
-        socket.recv(&mut [0]).await
+        loop {
+            socket.send(&[]).await?;
+            if let Ok(answered) = timeout(ASK_AGAIN, socket.recv(&mut [0])).await {
+                return answered;
+            }
+        }
     };
     match asked.await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => error,

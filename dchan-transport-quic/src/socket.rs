@@ -16,6 +16,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::error::DONE;
+
 /// What the system is asked to buffer for a socket, in bytes. It may give less.
 const BUFFER: usize = 4 << 20;
 /// How long an address stays taken by connections that have just ended, at most.
@@ -47,9 +49,7 @@ impl Socket {
 
     /// From now on, who knocks is turned away.
     fn refuse(&self) {
-        while let Some(Some(incoming)) = self.endpoint.accept().now_or_never() {
-            incoming.refuse();
-        }
+        self.refuse_all();
         let Ok(runtime) = Handle::try_current() else { return };
         let endpoint = self.endpoint.clone();
         let refusing = runtime.spawn(async move {
@@ -59,10 +59,21 @@ impl Socket {
         });
         *self.refusing.lock() = Some(refusing);
     }
+
+    /// Turns away all who have knocked.
+    fn refuse_all(&self) {
+        while let Some(Some(incoming)) = self.endpoint.accept().now_or_never() {
+            incoming.refuse();
+        }
+    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        // QUIC keeps the socket for as long as its last connections drain: a dial that comes meanwhile
+        // would wait for an answer in vain.
+        self.endpoint.close(DONE, b"done");
+        self.refuse_all();
         if let Some(refusing) = self.refusing.get_mut() {
             refusing.abort();
         }

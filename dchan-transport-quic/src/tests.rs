@@ -288,3 +288,19 @@ async fn without_certificates_it_stays_at_home() {
     }
     assert!(QuicTransport::new().insecure().listen(&everywhere).await.is_ok());
 }
+
+#[tokio::test]
+async fn whoever_knocks_when_all_is_over_is_turned_away_at_once() {
+    for _ in 0..10 {
+        let transport = QuicTransport::new();
+        let mut listener = transport.listen(&loopback()).await.unwrap();
+        let at = listener.local_addr();
+        let accepting = async { listener.accept().await.unwrap().ready.await.unwrap() };
+        let (ours, theirs) = tokio::join!(transport.dial(&at), accepting);
+        // The socket lives on for a moment, so that the peer hears of the end of its connection.
+        drop((ours.unwrap(), theirs, listener));
+        let dialled = timeout(Duration::from_secs(2), transport.dial(&at)).await;
+        let error = dialled.expect("an answer").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+    }
+}
