@@ -1,7 +1,7 @@
 //! Operations of all kinds, dropped by chance while everything is under load.
 //!
-//! Some thousand are dropped in each test; `DCHAN_CANCELLATIONS` sets another number.
-#![allow(clippy::unwrap_used)]
+//! Some thousand are dropped in each test while they wait; `DCHAN_CANCELLATIONS` sets another number.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     future::IntoFuture,
@@ -271,8 +271,9 @@ async fn cancellations_under_load(cluster: Arc<Cluster>) {
             tasks.push(tokio::spawn(Sending { storm, oracle, sender, handle, next: 0 }.run()));
         }
     }
-    let mut chance = fastrand::Rng::with_seed(cluster.seed);
+    let (mut chance, mut cuts, began) = (fastrand::Rng::with_seed(cluster.seed), 0, Instant::now());
     while !storm.is_over() {
+        cuts += 1;
         sleep(Duration::from_millis(chance.u64(5..50))).await;
         let pair = chance.usize(..3);
         cluster.cut(pair, (pair + 1) % 3);
@@ -280,7 +281,8 @@ async fn cancellations_under_load(cluster: Arc<Cluster>) {
     for task in tasks {
         timeout(Duration::from_secs(60), task).await.expect("nothing waits for ever").unwrap();
     }
-    let all: Vec<&Node> = nodes.iter().collect();
+    let lasted = began.elapsed();
+    let (all, mut sums): (Vec<&Node>, _) = (nodes.iter().collect(), [0; 2]);
     for ((name, oracle), stayed) in NAMES.into_iter().zip(&oracles).zip(staying) {
         let (mut receiver, log) = stayed.await.unwrap();
         let receive = async {
@@ -295,7 +297,14 @@ async fn cancellations_under_load(cluster: Arc<Cluster>) {
         }
         assert!(oracle.accepted() > storm.wanted / 100, "{} of {name}", oracle.accepted());
         all_credit_is_back(&fresh, name, &mut receiver).await;
+        sums = [sums[0] + oracle.accepted(), sums[1] + oracle.received()];
     }
+    let ([sent, received], dropped) = (sums, storm.dropped.load(Ordering::Relaxed));
+    assert!(dropped >= storm.wanted);
+    let kind = cluster.kind;
+    println!(
+        "{kind:?}: {dropped} dropped in {lasted:.1?}, {cuts} cuts; {sent} sent, {received} received"
+    );
     drop(held);
     stop(fresh).await;
     for node in nodes {

@@ -4,14 +4,18 @@
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, stop, until};
-use dchan_core::{Change, Faults, Namespace, Node};
-use tokio::time::{sleep, timeout};
+use dchan_core::{Change, Config, Faults, Namespace, Node};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 dchan_conformance::cluster_tests![
     a_hundred_cuts,
     half_open_connections,
     a_black_hole_one_way,
     a_partition_longer_than_the_lane_time,
+    one_end_gives_up_and_the_other_does_not,
     simultaneous_starts,
     one_connection_after_fifty_cuts,
     a_long_rest,
@@ -168,6 +172,40 @@ async fn stays_linked(cluster: &Cluster, a: &Node, b: &Node) -> bool {
         }
     };
     timeout(Duration::from_millis(60), breaks).await.is_err()
+}
+
+/// The clocks of two nodes never agree on when a link has been down for too long.
+async fn one_end_gives_up_and_the_other_does_not(cluster: Arc<Cluster>) {
+    let hasty = |config: &mut Config| {
+        config.times.suspect = Duration::from_millis(500);
+        config.times.silence = Duration::from_secs(1);
+        config.times.lane = Duration::from_secs(1);
+    };
+    let (a, b) = (cluster.node().await, cluster.node_with(hasty).await);
+    let [there, back] = [Oracle::new(), Oracle::new()];
+    let receiving = [
+        there.receive(b.receiver("there").await.unwrap()),
+        back.receive(a.receiver("back").await.unwrap()),
+    ];
+    let forth = a.sender::<Message>("there").await.unwrap();
+    let reply = b.sender::<Message>("back").await.unwrap();
+    there.send(&forth, 0, 0..10, |_| 10).await.unwrap();
+    back.send(&reply, 0, 0..10, |_| 10).await.unwrap();
+    there.settle(&a, "there").await;
+    back.settle(&b, "back").await;
+    cluster.black_hole(0, 1);
+    cluster.black_hole(1, 0);
+    until("the hasty one gives up", || b.metrics().peers[&a.id()].given_up == 1).await;
+    assert_eq!(a.metrics().peers[&b.id()].given_up, 0);
+    cluster.heal(0, 1);
+    there.send(&forth, 0, 10..20, |_| 10).await.unwrap();
+    back.send(&reply, 0, 10..20, |_| 10).await.unwrap();
+    there.settle(&a, "there").await;
+    back.settle(&b, "back").await;
+    receiving.iter().for_each(JoinHandle::abort);
+    drop((forth, reply));
+    stop(a).await;
+    stop(b).await;
 }
 
 async fn simultaneous_starts(cluster: Arc<Cluster>) {

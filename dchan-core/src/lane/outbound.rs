@@ -42,6 +42,8 @@ pub(crate) struct Outbound {
     epoch: Epoch,
     /// The newest connection that it was ever attached to. There is no way back to an older one.
     newest: Epoch,
+    /// That was not the first one.
+    resumes: bool,
     phase: Phase,
     pending: Pending,
     /// Handed and not wholly settled, oldest first. Their frame numbers end at `next_frame`.
@@ -107,6 +109,7 @@ impl Outbound {
             receiver,
             epoch: 0,
             newest: 0,
+            resumes: false,
             phase: Phase::Detached,
             pending: Pending::default(),
             retained: VecDeque::new(),
@@ -166,6 +169,17 @@ impl Outbound {
     /// Whether messages can still be assigned to it.
     pub(crate) fn is_open(&self) -> bool {
         self.phase != Phase::Ended && !self.intent.stopping
+    }
+
+    /// Whether the receiver may be there still, though the lane is over, as was said in that connection:
+    /// the other end may have given the lane up before the connection came to stand. One that was
+    /// answered there, or introduced for the first time, was ended by its receiver.
+    pub(crate) fn may_be_given_up(&self, epoch: Epoch) -> bool {
+        if self.newest != epoch {
+            self.newest != 0
+        } else {
+            self.resumes && self.phase == Phase::Attaching
+        }
     }
 
     /// Accepts a message.

@@ -133,6 +133,16 @@ impl Cluster {
         self.net.heal(a, b);
     }
 
+    /// Where the node of that number really listens, past all that can be broken. Over some transports
+    /// what is no frame reaches it only there.
+    ///
+    /// # Panics
+    ///
+    /// If it does not listen.
+    pub fn door(&self, index: usize) -> dchan_core::Addr {
+        self.net.door(index)
+    }
+
     /// How many connections there are between two nodes, if there are no others.
     pub fn connections(&self, a: usize, b: usize) -> usize {
         self.net.connections(a, b)
@@ -194,6 +204,14 @@ macro_rules! cluster_tests {
             )*
         }
         $crate::stream_tests![$($name),*];
+        $crate::datagram_tests![$($name),*];
+    };
+}
+
+/// The same over each transport whose port takes datagrams, from anybody.
+#[macro_export]
+macro_rules! datagram_tests {
+    ($($name:ident),* $(,)?) => {
         mod quic {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -121,6 +121,13 @@ impl Net {
         self.between(a, b, MemoryNetwork::heal, |proxy, _| proxy.heal());
     }
 
+    pub(super) fn door(&self, index: usize) -> Addr {
+        if self.kind == Kind::Memory {
+            return self.places.lock()[index].listen.clone();
+        }
+        self.roads.listens(index).expect("the node listens")
+    }
+
     pub(super) fn connections(&self, a: usize, b: usize) -> usize {
         if self.kind == Kind::Memory {
             let places = self.places.lock();
@@ -166,6 +173,10 @@ impl Roads {
 
     fn leads_to(&self, index: usize, listens: Addr) {
         self.ends.lock()[index].listens.send_replace(Some(listens));
+    }
+
+    fn listens(&self, index: usize) -> Option<Addr> {
+        self.ends.lock()[index].listens.borrow().clone()
     }
 
     fn between(&self, dialler: usize, node: usize) -> Arc<Proxy> {

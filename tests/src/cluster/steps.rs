@@ -74,7 +74,8 @@ impl Impatience {
         Self { chance: fastrand::Rng::with_seed(seed), longest, dropped: 0 }
     }
 
-    /// How many futures it has dropped before they were ready, since this was asked last.
+    /// How many futures it has dropped while they waited, since this was asked last. One that was never
+    /// polled is no more than a value, and does not count.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
@@ -93,9 +94,15 @@ impl Impatience {
             _ => self.chance.usize(..5),
         };
         let time = self.longest.mul_f64(self.chance.f64());
-        let stopped = stop_after(polls, self.chance.bool(), future);
+        let (mut future, mut waited) = (pin!(future), false);
+        let watched = poll_fn(|cx| {
+            let polled = future.as_mut().poll(cx);
+            waited |= polled.is_pending();
+            polled
+        });
+        let stopped = stop_after(polls, self.chance.bool(), watched);
         let steps = timeout(time, stopped).await.unwrap_or(Steps::Dropped);
-        self.dropped += u64::from(matches!(steps, Steps::Dropped));
+        self.dropped += u64::from(waited && matches!(steps, Steps::Dropped));
         steps
     }
 }

@@ -2,6 +2,7 @@
 //! make a node hold is bounded, and two honest nodes go on all the while.
 #![allow(clippy::unwrap_used)]
 
+mod datagrams;
 mod handshake;
 mod lanes;
 mod pair;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -31,6 +32,8 @@ pub(crate) struct Pair {
     receiving: JoinHandle<Receiver<Message>>,
     /// Where the adversary is.
     spot: Spot,
+    /// Where `b` really listens.
+    door: Addr,
 }
 
 impl Pair {
@@ -59,8 +62,18 @@ impl Pair {
                 sender
             }
         });
-        let spot = cluster.spot();
-        Self { a, b, oracle, stopping, sending, receiving, spot }
+        let (spot, door) = (cluster.spot(), cluster.door(1));
+        Self { a, b, oracle, stopping, sending, receiving, spot, door }
+    }
+
+    /// Where `b` really listens.
+    pub(crate) fn door(&self) -> SocketAddr {
+        self.door.as_str().parse().unwrap()
+    }
+
+    /// How often `b` has turned somebody away, for whatever reason.
+    pub(crate) fn refused(&self) -> u64 {
+        self.breaches().values().sum()
     }
 
     pub(crate) fn addr(&self) -> &Addr {

@@ -54,11 +54,6 @@ async fn hung_up(mut socket: TcpStream) -> Vec<u8> {
     heard
 }
 
-/// What was refused at the door, of whatever kind.
-fn refused(pair: &Pair) -> u64 {
-    pair.breaches().values().sum()
-}
-
 /// What a decent node sends first, byte for byte.
 async fn real_handshake(pair: &Pair) -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,7 +87,7 @@ async fn noise_is_no_handshake(cluster: Arc<Cluster>) {
         let mut noise = vec![0; 1 << 20];
         chance.fill(&mut noise);
         send_raw(pair.addr(), &noise).await;
-        until("it is counted", || refused(&pair) > at).await;
+        until("it is counted", || pair.refused() > at).await;
     }
     pair.finish().await;
 }
@@ -101,7 +96,7 @@ async fn a_handshake_that_breaks_off(cluster: Arc<Cluster>) {
     let pair = pair(&cluster).await;
     let bytes = real_handshake(&pair).await;
     for at in 1..=5 {
-        let before = refused(&pair);
+        let before = pair.refused();
         let mut socket = TcpStream::connect(pair.addr().as_str()).await.unwrap();
         socket.write_all(&bytes[..bytes.len() * at / 6]).await.unwrap();
         if at % 2 == 0 {
@@ -110,7 +105,7 @@ async fn a_handshake_that_breaks_off(cluster: Arc<Cluster>) {
         } else {
             hung_up(socket).await;
         }
-        until("it is counted", || refused(&pair) > before).await;
+        until("it is counted", || pair.refused() > before).await;
     }
     pair.finish().await;
 }
@@ -145,7 +140,7 @@ async fn one_byte_at_a_time_is_too_slow(cluster: Arc<Cluster>) {
 async fn a_browser_is_not_welcome(cluster: Arc<Cluster>) {
     let pair = pair(&cluster).await;
     send_raw(pair.addr(), b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    until("it is counted", || refused(&pair) == 1).await;
+    until("it is counted", || pair.refused() == 1).await;
     pair.finish().await;
 }
 
@@ -195,7 +190,7 @@ async fn a_crowd_of_strangers(cluster: Arc<Cluster>) {
         sockets.push(TcpStream::connect(pair.addr().as_str()).await.unwrap());
     }
     pair.carry_on().await;
-    until("all are counted", || refused(&pair) >= 500).await;
+    until("all are counted", || pair.refused() >= 500).await;
     assert!(pair.seen(Breach::Crowded) > 0 || pair.seen(Breach::Late) >= 500);
     drop(sockets);
     pair.finish().await;

@@ -71,6 +71,7 @@ impl Outbound {
     /// connection counts from here on.
     fn attach(&mut self, epoch: Epoch, out: &mut FrameBatch) {
         self.cut();
+        self.resumes = self.newest != 0;
         (self.epoch, self.newest) = (epoch, epoch);
         self.phase = Phase::Attaching;
         let attach = Attach {

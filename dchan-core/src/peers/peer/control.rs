@@ -46,7 +46,7 @@ impl Peer {
                 Ok(())
             })?,
             Control::Stop(id) => self.stop(id),
-            Control::Closed(closed) => self.on_closed(&closed)?,
+            Control::Closed(closed) => self.on_closed(epoch, &closed)?,
             Control::NotFound(id) => {
                 if let Some(lane) = self.out(id) {
                     self.lose(&lane);

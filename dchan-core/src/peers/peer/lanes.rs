@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::Peer;
 use crate::{
     Frame, LaneId, Namespace, ReceiverId,
-    lane::Outbound,
+    lane::{Epoch, Outbound},
     link::ProtocolError,
     peers::{LaneOwner, OutLane},
     wire::{Closed, LaneFrame},
@@ -72,19 +72,24 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_closed(&self, closed: &Closed) -> Result<(), ProtocolError> {
+    pub(super) fn on_closed(&self, epoch: Epoch, closed: &Closed) -> Result<(), ProtocolError> {
         let lane = self.state.lock().outs.remove(&closed.lane);
         if let Some(lane) = lane {
-            let mut fault = None;
-            let mut take = |lane: &mut Outbound| match lane.on_closed(closed.taken, &closed.skipped)
-            {
-                Ok(messages) => messages,
-                Err(found) => {
-                    fault = Some(found);
-                    lane.die()
+            let (mut fault, mut given_up) = (None, false);
+            let mut take = |lane: &mut Outbound| {
+                given_up = lane.may_be_given_up(epoch);
+                match lane.on_closed(closed.taken, &closed.skipped) {
+                    Ok(messages) => messages,
+                    Err(found) => {
+                        fault = Some(found);
+                        lane.die()
+                    }
                 }
             };
             lane.take_back(&mut take, true);
+            if given_up && let Some(owner) = lane.owner() {
+                owner.lost(&lane);
+            }
             if let Some(fault) = fault {
                 return Err(ProtocolError::in_lane(closed.lane, &fault));
             }
