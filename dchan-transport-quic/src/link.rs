@@ -11,7 +11,7 @@ use futures::FutureExt;
 use quinn::{RecvStream, SendStream};
 
 use crate::{
-    error::{ABORTED, DONE},
+    error::{self, ABORTED, DONE},
     sink::QuicSink,
     socket::Socket,
     stream::QuicStream,
@@ -46,10 +46,11 @@ impl Link {
 
     /// Opens the streams that are there from the beginning. A peer of our kind has room for them.
     fn open(&self, operation: &'static str) -> Result<Fixed, TransportError> {
-        let open = || {
-            let opened = self.connection.open_uni().now_or_never();
-            let opened = opened.and_then(Result::ok);
-            opened.ok_or_else(|| TransportError::new(ErrorKind::Protocol, operation, &self.peer))
+        let open = || match self.connection.open_uni().now_or_never() {
+            Some(Ok(opened)) => Ok(opened),
+            Some(Err(over)) => Err(error::connection(operation, &self.peer, over)),
+            None => Err(TransportError::new(ErrorKind::Protocol, operation, &self.peer)
+                .because("the peer has no room for the first streams")),
         };
         let (control, requests, common) = (open()?, open()?, open()?);
         // A stream that was just opened is not closed.

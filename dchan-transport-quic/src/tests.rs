@@ -304,3 +304,16 @@ async fn whoever_knocks_when_all_is_over_is_turned_away_at_once() {
         assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_it_stands_breaks_no_rule() {
+    let mut listener = QuicTransport::new().listen(&loopback()).await.unwrap();
+    let at = listener.local_addr();
+    let accepting =
+        tokio::spawn(async move { listener.accept().await.unwrap().ready.await.unwrap() });
+    let (link, first) = knock(&at, &Security::default()).await.unwrap();
+    link.connection.close(0u8.into(), b"");
+    let error = link.stand("dial", Some(first), None).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Broken, "{error}");
+    drop(accepting.await.unwrap());
+}

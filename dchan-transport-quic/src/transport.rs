@@ -12,6 +12,12 @@ use crate::{dial, error, listen, security::Security, socket::Sockets};
 /// MiB of frames that it has begun on all its streams, and 16 MiB on the sending side. What a peer needs
 /// that reads, and whose frames are whole, is a small part of it.
 ///
+/// # Endings
+///
+/// A connection that has ended drains, as QUIC says: its socket and two tasks stay for three probe
+/// timeouts more. That is less than a second, and up to 3 s if it was given up before a round trip was
+/// measured. One whose peer fell silent without a word ends after 12 s.
+///
 /// # Addresses
 ///
 /// A connection that a listener gave keeps using the listener's socket after that is dropped. This

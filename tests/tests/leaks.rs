@@ -25,9 +25,19 @@ static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Rounds after which everything has the size that it will have.
 const WARM_UP: usize = 3;
+
 /// Bytes of heap that may be there at the end of one round and not of another. A leak of a few bytes a
-/// round is more than that, over the rounds.
-const SLACK: usize = 2048;
+/// round is more than that, over the rounds; over QUIC, whose tables are as large as the most that was in
+/// them, a connection is.
+fn slack(kind: Kind) -> usize {
+    if kind == Kind::Quic { 8192 } else { 2048 }
+}
+
+/// How long nothing must have happened at first, before all counts as at rest. A QUIC connection drains
+/// in silence.
+fn quiet(kind: Kind) -> Duration {
+    Duration::from_millis(if kind == Kind::Quic { 4000 } else { 600 })
+}
 
 #[test]
 fn nothing_grows() {
@@ -60,16 +70,15 @@ async fn soak(cluster: Cluster, time: Duration) {
     while samples.len() < WARM_UP + rounds || started.elapsed() < time {
         world.round(samples.len() as u64).await;
         world.rest().await;
-        println!("HEAP {} {}", HEAP.allocated(), Usage::now());
         samples.push(Sample { usage: Usage::now(), heap: HEAP.allocated() });
     }
     world.end().await;
     until("no task is left", || Usage::now().tasks == 0).await;
-    judge(&samples[WARM_UP..]);
+    judge(&samples[WARM_UP..], slack(kind));
 }
 
 /// Compares the beginning with the end. The least of several rounds is what is there for good.
-fn judge(samples: &[Sample]) {
+fn judge(samples: &[Sample], slack: usize) {
     let third = samples.len() / 3;
     let (early, late) = (&samples[..third], &samples[samples.len() - third..]);
     let least = |samples: &[Sample]| samples.iter().map(|sample| sample.heap).min().unwrap();
@@ -78,7 +87,7 @@ fn judge(samples: &[Sample]) {
     println!("{} rounds; after the first: {}, heap {before}", samples.len(), first.usage);
     println!("after the last: {}, heap {after}", last.usage);
     assert_eq!(first.usage.files, last.usage.files, "file descriptors are left open");
-    assert!(after <= before + SLACK, "heap grew from {before} to {after} bytes");
+    assert!(after <= before + slack, "heap grew from {before} to {after} bytes");
 }
 
 /// Two nodes that stay, with a channel each way, and a place where one comes and goes.
@@ -237,7 +246,7 @@ impl World {
             let enough = match self.at_rest {
                 Some(before) => now <= before,
                 // At first, who knows: when nothing happens any more.
-                None => since.elapsed() > Duration::from_millis(600),
+                None => since.elapsed() > quiet(self.cluster.kind),
             };
             if enough && self.stay.iter().all(rests) {
                 self.at_rest = Some(now);
