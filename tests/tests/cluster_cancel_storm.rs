@@ -1,6 +1,7 @@
 //! Operations of all kinds, dropped by chance while everything is under load.
 //!
-//! Some thousand are dropped in each test while they wait; `DCHAN_CANCELLATIONS` sets another number.
+//! Some thousand are dropped in each test while they wait; `DCHAN_CANCELLATIONS` sets another number,
+//! and `DCHAN_TEST_SECS` how long that may take.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{

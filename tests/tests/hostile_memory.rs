@@ -152,7 +152,7 @@ async fn adversary(pair: &Pair) -> Adversary {
 }
 
 fn part(at: u64, of: u64, total: usize) -> (u64, Vec<u8>) {
-    let (first, last) = (at % of == 0, at % of == of - 1);
+    let (first, last) = (at.is_multiple_of(of), at % of == of - 1);
     let stamp = Stamp { frame_no: at, first_seq: at / of, count: last.into(), settled: 0 };
     (LANE, wire::chunk(stamp, first, last, total as u64, &vec![0; PART]))
 }

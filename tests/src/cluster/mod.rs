@@ -169,6 +169,9 @@ pub async fn run<F: Future<Output = ()>>(cluster: Cluster, test: impl FnOnce(Arc
     let _blame = Blame(cluster.seed);
     // Paused time flies: a whole hour of it is a moment.
     let limit = if cluster.kind == Kind::Memory { PATIENCE * 60 } else { PATIENCE * 2 };
+    // The long form of a test takes its time.
+    let long = std::env::var("DCHAN_TEST_SECS").ok().and_then(|secs| secs.parse().ok());
+    let limit = long.map_or(limit, Duration::from_secs);
     tokio::time::timeout(limit, test(Arc::new(cluster))).await.expect("the test ends in time");
 }
 
