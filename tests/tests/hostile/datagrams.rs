@@ -205,7 +205,7 @@ async fn streams_of_garbage(cluster: Arc<Cluster>) {
     let announced = [&[0, 0xff, 0xff, 0xff][..], &[0; 8]].concat();
     let begun = [&[0, 1, 0xff, 0xff][..], &[0; 8], &[0; 100]].concat();
     let hello = [&[0, 0, 0, 4][..], &[0; 8], b"spam"].concat();
-    assert!(0x1_ffff <= Frame::MAX);
+    const { assert!(0x1_ffff <= Frame::MAX) };
     let kinds = [Breach::Malformed, Breach::Malformed, Breach::Late, Breach::Handshake];
     for (bytes, kind) in
         [&[&[0xff][..], &noise].concat(), &announced, &begun, &hello].into_iter().zip(kinds)
