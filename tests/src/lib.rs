@@ -1,6 +1,8 @@
-//! What a third party needs to write a [`Transport`](dchan_core::Transport) and to prove it: the suite
-//! that checks every rule of `docs/contract.md` ([`transport_suite!`]), and a worked example
-//! ([`tcp`]). Besides, a peer that breaks every rule ([`adversary`]).
+//! What a third party needs to write a [`Transport`](dchan_core::Transport) or a
+//! [`Membership`](dchan_core::Membership) and to prove it: suites that check every rule of
+//! `docs/contract.md` ([`transport_suite!`], [`membership_suite!`]), and two worked examples of transports,
+//! over plain TCP ([`tcp`]) and out of single calls of gRPC ([`unary`]). Besides, a peer that breaks every
+//! rule ([`adversary`]).
 
 pub mod adversary;
 mod bounded;

@@ -3,9 +3,12 @@
 
 mod founders;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -44,6 +47,9 @@ impl MembershipFixture for Raft {
         config.seed = fastrand::u64(..);
         if self.kind == Kind::Memory {
             config.writes = Writes::Inline;
+        } else {
+            // Who is cut off knows it the sooner, in real time.
+            config.times.lease = Duration::from_millis(300);
         }
         let (id, incarnation) = (dir.node_id(), dir.incarnation());
         let membership = Arc::new(RaftMembership::new(dir, config).unwrap());

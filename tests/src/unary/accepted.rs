@@ -96,9 +96,9 @@ impl Door {
             Status::unimplemented("no such call").into_http()
         };
         if let Some(status) = Status::from_header_map(answer.headers())
-            && status.code() != Code::Ok
+            && !matches!(status.code(), Code::Ok | Code::Unavailable)
         {
-            // Tonic's refusals too: whatever could not be read may have been frames.
+            // The peer went wrong. Tonic's refusals too: what could not be read may have been frames.
             let why = Status::invalid_argument(status.message());
             // If nobody is there to hear it, then the connection is over anyway.
             let _gone = self.pushes.lock().await.0.send(Err(why)).await;

@@ -27,7 +27,11 @@ const SEARCH: Duration = Duration::from_millis(50);
 
 /// A node's membership of a [`Council`], broken in one way.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct Member(Arc<Inner>);
+
+/// The same, for tasks that outlive a call.
+#[derive(Debug)]
+struct Inner {
     beast: Beast,
     place: usize,
     council: Arc<Council>,
@@ -39,13 +43,9 @@ pub(crate) struct Member {
     calls: AtomicU64,
 }
 
-/// The same, as tasks that outlive a call need it.
-#[derive(Debug)]
-pub(crate) struct Shared(Arc<Member>);
-
 impl Member {
-    pub(crate) fn new(beast: Beast, place: usize, council: &Arc<Council>) -> Shared {
-        Shared(Arc::new(Self {
+    pub(crate) fn new(beast: Beast, place: usize, council: &Arc<Council>) -> Self {
+        Self(Arc::new(Inner {
             beast,
             place,
             council: council.clone(),
@@ -56,7 +56,9 @@ impl Member {
             calls: AtomicU64::new(0),
         }))
     }
+}
 
+impl Inner {
     async fn join(&self, context: Context) -> Result<(), MembershipError> {
         sleep(SEARCH).await;
         let me = context.me;
@@ -171,7 +173,7 @@ async fn follow(
 }
 
 #[async_trait]
-impl Membership for Shared {
+impl Membership for Member {
     async fn start(&self, context: Context) -> Result<(), MembershipError> {
         let this = &self.0;
         let follow = follow(this.beast, this.place, this.council.clone(), this.shown.clone());

@@ -7,6 +7,9 @@ use tokio::{
     task::{JoinSet, yield_now},
 };
 
+/// How many tasks there are: enough to hold more than a transport may, few enough for this machine.
+const TASKS: usize = 600;
+
 /// Sends each frame from a task of its own, as if frames found their order by themselves.
 #[derive(Debug)]
 pub(crate) struct PerFrame {
@@ -32,6 +35,9 @@ impl FrameSink for PerFrame {
             return self.inner.lock().await.send(batch).await;
         }
         while let Some(frame) = batch.pop() {
+            if self.tasks.len() == TASKS {
+                self.tasks.join_next().await;
+            }
             let (inner, turns) = (self.inner.clone(), fastrand::u8(..4));
             self.tasks.spawn(async move {
                 for _ in 0..turns {
