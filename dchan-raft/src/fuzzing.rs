@@ -1,5 +1,5 @@
 //! What reads bytes of others, as functions that take any bytes: for the fuzzers in `fuzz/` and for the
-//! test that replays what they found. No part of the interface.
+//! test that replays what they found; and what lets tests break a disk. No part of the interface.
 
 use std::fmt::Debug;
 
@@ -20,9 +20,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use crate::{
+    DataDir, NewError, RaftConfig, RaftMembership,
     rpc::{Answer, Ask, Chunk, Envelope, Leased, Life, Status},
     sound,
-    store::{List, is_list},
+    store::{self, List, is_list},
     telemetry::Telemetry,
     transfer::{self, Taken},
     types::{
@@ -30,6 +31,20 @@ use crate::{
         encode,
     },
 };
+
+/// A membership whose log is read and written through `on`.
+///
+/// # Errors
+///
+/// Those of [`RaftMembership::new`].
+pub fn on_disk<B: redb::StorageBackend>(
+    dir: DataDir,
+    config: RaftConfig,
+    on: impl FnOnce(redb::backends::FileBackend) -> B,
+) -> Result<RaftMembership, NewError> {
+    let backend = on(store::backend(&dir)?);
+    RaftMembership::on_backend(dir, config, backend)
+}
 
 const CLUSTER: ClusterId = ClusterId(1);
 

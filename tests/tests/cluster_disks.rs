@@ -4,7 +4,7 @@
 mod founders;
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -14,9 +14,12 @@ use std::{
 };
 
 use dchan_conformance::cluster::{Cluster, Message, Oracle, Spot, message, stop, until};
-use dchan_core::{MembershipError, Node, NotReady, Receiver, Sender, StartError};
+use dchan_core::{MembershipError, Node, NotReady, OpenError, Receiver, Sender, StartError};
 use dchan_raft::{DataDir, DataDirError, NewError, RaftConfig, RaftMembership};
-use founders::{home, leader, open, quick, start, stop_all};
+use founders::{
+    disk::{Disk, start_on},
+    home, leader, open, quick, start, stop_all,
+};
 use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::{
@@ -28,6 +31,7 @@ dchan_conformance::cluster_tests![
     a_founder_with_a_damaged_log_is_refused_and_replaced,
     a_copied_directory_is_refused_and_disturbs_nobody,
     two_of_three_wiped_found_no_other_cluster,
+    a_founder_whose_disk_fails_keeps_its_channels,
 ];
 
 /// Three founders, each with a directory that outlives it.
@@ -247,4 +251,42 @@ async fn two_of_three_wiped_found_no_other_cluster(cluster: Arc<Cluster>) {
         assert!(node.await.is_err());
     }
     stop_all(vec![joined, left]).await;
+}
+
+/// A node cannot write any more: it says so and has no vote, until it is started again with a disk that
+/// works.
+async fn a_founder_whose_disk_fails_keeps_its_channels(cluster: Arc<Cluster>) {
+    let founders = Founders::new(&cluster);
+    let disk = Disk::default();
+    let first = async || {
+        let (dir, spots) = (open(&founders.path(0)).await, &founders.spots);
+        start_on(&disk, &cluster, (&spots[0], spots), dir, quick).await
+    };
+    let (a, b, c) = tokio::join!(first(), founders.start(1), founders.start(2));
+    let (mut failing, others) = (a.unwrap(), [b.unwrap(), c.unwrap()]);
+    for how in [io::ErrorKind::StorageFull, io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::Other]
+    {
+        let flow = Flow::between(&failing, &others[0]).await;
+        disk.fail(how);
+        // Whether it led or not, the others decide without it.
+        drop(others[0].receiver::<Message>("late").await.unwrap());
+        leader(&others).await;
+        let fault = || {
+            let reasons = failing.health().reasons;
+            reasons.iter().any(|reason| matches!(reason, NotReady::Fault { .. }))
+        };
+        until("it says that its disk has failed", fault).await;
+        let refused = failing.receiver::<Message>("refused").await;
+        let Err(OpenError::Membership(MembershipError::Storage(_))) = refused else {
+            panic!("{how}: {refused:?}")
+        };
+        assert!(others[1].view().borrow().nodes.contains_key(&failing.id()), "it is there still");
+        flow.end().await;
+        stop_all(vec![failing]).await;
+        disk.mend();
+        failing = first().await.unwrap();
+        until("it is ready again", || failing.health().ready).await;
+    }
+    let [b, c] = others;
+    stop_all(vec![failing, b, c]).await;
 }

@@ -1,6 +1,8 @@
 //! Clusters whose list is kept by Raft.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+pub(crate) mod disk;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Kind, PATIENCE, Spot, until};
@@ -19,14 +21,24 @@ pub(crate) async fn start(
     set: impl FnOnce(&mut RaftConfig),
 ) -> Result<Node, StartError> {
     let id = (dir.node_id(), dir.incarnation());
+    let config = config(cluster, spot, founders, set);
+    let membership: Arc<dyn Membership> = Arc::new(RaftMembership::new(dir, config).unwrap());
+    cluster.start(spot, id, membership, |_| {}).await
+}
+
+fn config(
+    cluster: &Cluster,
+    spot: &Spot,
+    founders: &[Spot],
+    set: impl FnOnce(&mut RaftConfig),
+) -> RaftConfig {
     let mut config = RaftConfig::new("dchan", founders.iter().map(|spot| spot.addr().clone()));
     config.seed = cluster.seed.wrapping_add(spot.index as u64);
     if cluster.kind == Kind::Memory {
         config.writes = Writes::Inline;
     }
     set(&mut config);
-    let membership: Arc<dyn Membership> = Arc::new(RaftMembership::new(dir, config).unwrap());
-    cluster.start(spot, id, membership, |_| {}).await
+    config
 }
 
 /// Nodes that are missed soon.
