@@ -118,7 +118,9 @@ async fn stopped_receivers_share_the_budget(cluster: Arc<Cluster>) {
     let most = BUDGET + COUNT * (MINIMUM + SIZE as u64);
     assert!(all_held() <= most, "{} bytes are held: at most {most}", all_held());
     let shown = a.metrics().retained;
-    assert!(shown.limit == BUDGET && shown.bytes >= BUDGET && shown.waiting > 0, "{shown:?}");
+    // What is left of the last block may not be worth lending.
+    let lent = shown.bytes + MINIMUM / 4 >= BUDGET;
+    assert!(shown.limit == BUDGET && lent && shown.waiting > 0, "{shown:?}");
 
     let mut receiving = Vec::new();
     for (channel, receiver, sending) in stopped {
