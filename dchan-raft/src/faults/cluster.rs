@@ -77,8 +77,11 @@ async fn nothing_committed_is_forgotten_when_founders_lose_power() {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut founders = Founders::start().await;
         let witness = founders.learner().await;
-        let (mut counter, mut committed) = (0, 0);
-        for _ in 0..6 {
+        let (mut counter, mut committed, mut round) = (0, 0, 0);
+        // A round in which two founders die at once commits little, so how many it takes varies.
+        while round < 6 || committed <= 20 {
+            round += 1;
+            assert!(round <= 60, "seed {seed}: only {committed} committed in 60 rounds");
             let dying: Vec<usize> = (0..3).filter(|_| rng.u8(0..3) > 0).collect();
             for at in &dying {
                 founders.disks[*at].fail_after(rng.u64(0..80), io::ErrorKind::Other);
@@ -115,7 +118,6 @@ async fn nothing_committed_is_forgotten_when_founders_lose_power() {
                 );
             }
         }
-        assert!(committed > 20, "seed {seed}: only {committed}");
     }
 }
 
