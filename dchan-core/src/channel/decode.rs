@@ -78,11 +78,12 @@ impl<T: DeserializeOwned + Send + 'static> Present<T> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<Item<T>> {
         match &mut self.items {
-            Items::Records(records) => records.next().map(|record| decode(record, None)),
+            Items::Records(records) => records.take(|flags, body| decode(flags, body, None)),
             Items::Single(Single { returned: true, .. }) => None,
             Items::Single(single) => {
                 single.returned = true;
-                Some(decode(single.record.clone(), single.receipt.clone()))
+                let Record { flags, body } = &single.record;
+                Some(decode(*flags, body, single.receipt.clone()))
             }
             Items::Values(queue, _) => {
                 values_mut::<T>(&mut **queue)?.0.pop_front().map(|item| Item {
@@ -139,10 +140,12 @@ fn values_mut<T: 'static>(queue: &mut dyn AnyQueue) -> Option<&mut Values<T>> {
 }
 
 #[inline]
-fn decode<T: DeserializeOwned>(record: Record, receipt: Option<Arc<ReceiptCell>>) -> Item<T> {
-    let bytes = record.body.len() as u64;
-    let value = crate::codec::decode(&record.body);
-    Item { value, flags: record.flags, bytes, receipt }
+fn decode<T: DeserializeOwned>(
+    flags: Flags,
+    body: &[u8],
+    receipt: Option<Arc<ReceiptCell>>,
+) -> Item<T> {
+    Item { value: crate::codec::decode(body), flags, bytes: body.len() as u64, receipt }
 }
 
 /// Runs a future on this thread. As in tokio, not within async code: that would block everything else.

@@ -75,17 +75,44 @@ impl Records {
     }
 }
 
-impl Iterator for Records {
-    type Item = Record;
-
-    /// The next record. The frame was checked, so that there is nothing left to go wrong.
+impl Records {
+    /// Takes the next record out, as what `read` makes of its flags and its body. It is out, too, if that
+    /// panics. The frame was checked, so that there is nothing left to go wrong.
     #[inline]
-    fn next(&mut self) -> Option<Record> {
+    pub(crate) fn take<R>(&mut self, read: impl FnOnce(Flags, &[u8]) -> R) -> Option<R> {
+        let (flags, len) = self.header()?;
+        let record = Front { records: &mut self.0, len };
+        Some(read(flags, &record.records[..len]))
+    }
+
+    fn header(&mut self) -> Option<(Flags, usize)> {
         if self.0.len() < RECORD_HEADER {
             return None;
         }
         let word = self.0.get_u32_le();
         let len = ((word & 0x00ff_ffff) as usize).min(self.0.len());
-        Some(Record { flags: Flags((word >> 24) as u8), body: self.0.split_to(len) })
+        Some((Flags((word >> 24) as u8), len))
+    }
+}
+
+/// What is looked at, and then dropped.
+struct Front<'a> {
+    records: &'a mut Bytes,
+    len: usize,
+}
+
+impl Drop for Front<'_> {
+    fn drop(&mut self) {
+        self.records.advance(self.len);
+    }
+}
+
+impl Iterator for Records {
+    type Item = Record;
+
+    /// The next record, with a hold on the frame.
+    fn next(&mut self) -> Option<Record> {
+        let (flags, len) = self.header()?;
+        Some(Record { flags, body: self.0.split_to(len) })
     }
 }
