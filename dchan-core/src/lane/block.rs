@@ -261,6 +261,8 @@ pub(crate) struct RecordWriter<'a> {
     /// The blocks of a message that turned out to be large.
     spilled: Vec<Block>,
     len: u64,
+    /// How long the message may grow in the open block as it is.
+    room: u64,
     max: u64,
     finished: bool,
 }
@@ -280,18 +282,37 @@ impl<'a> RecordWriter<'a> {
         }
         let start = pending.arena.len();
         pending.arena.extend_from_slice(&[0; RECORD_HEADER]);
-        Self { pending, start, spilled: Vec::new(), len: 0, max, finished: false }
+        let mut writer =
+            Self { pending, start, spilled: Vec::new(), len: 0, room: 0, max, finished: false };
+        writer.measure_room();
+        writer
+    }
+
+    fn measure_room(&mut self) {
+        let room = self.pending.arena.capacity() - self.start - RECORD_HEADER;
+        self.room = room.min(CHUNK) as u64;
     }
 
     /// Appends bytes of the message.
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.len += bytes.len() as u64;
+        if self.len <= self.room {
+            self.pending.arena.extend_from_slice(bytes);
+        } else {
+            self.write_more(bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn write_more(&mut self, bytes: &[u8]) {
         if self.spilled.is_empty() && self.len <= CHUNK as u64 {
             self.pending.reserve(bytes.len());
             self.pending.arena.extend_from_slice(bytes);
+            self.measure_room();
         } else if self.len <= self.max {
             self.spill(bytes);
+            self.room = 0;
         }
         // Above the limit the bytes are only counted, so that the error can name the size.
     }
