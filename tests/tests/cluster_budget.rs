@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 dchan_conformance::cluster_tests![
     stopped_receivers_share_the_budget,
     room_goes_to_whoever_waits,
+    room_that_went_to_another_is_not_used,
     all_who_wait_have_their_turn,
     room_is_waited_for_once_a_permit_is_dropped,
     permits_are_kept_when_there_is_no_room,
@@ -180,6 +181,29 @@ async fn room_goes_to_whoever_waits(cluster: Arc<Cluster>) {
     stop(b).await;
     receiving.await.unwrap();
     other_receiving.await.unwrap();
+}
+
+/// What a lane had once may be another's by the time that it has messages again.
+async fn room_that_went_to_another_is_not_used(cluster: Arc<Cluster>) {
+    let (a, b) = nodes(&cluster, MINIMUM).await;
+    let (mut first, mut first_receiver) = Channel::open("first", &a, &b).await;
+    let (mut other, other_receiver) = Channel::open("other", &a, &b).await;
+    let has = first.fill().await;
+    assert!(has > MINIMUM * 3 / 2, "all there is: {has}");
+    first.oracle.take(&mut first_receiver, has / SIZE as u64).await;
+    first.settle(&a).await;
+    let has = other.fill().await;
+    assert!(has > MINIMUM * 3 / 2, "it is the other's: {has}");
+    let has = first.fill().await;
+    assert!(has <= MINIMUM + SIZE as u64, "there is no more than the minimum: {has}");
+    let receiving = [first.oracle.receive(first_receiver), other.oracle.receive(other_receiver)];
+    first.settle(&a).await;
+    other.settle(&a).await;
+    stop(a).await;
+    stop(b).await;
+    for receiving in receiving {
+        receiving.await.unwrap();
+    }
 }
 
 async fn all_who_wait_have_their_turn(cluster: Arc<Cluster>) {

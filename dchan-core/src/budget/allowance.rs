@@ -20,7 +20,8 @@ impl Allowance {
         Self { loan: Loan::new(budget), borrower, waiting: false }
     }
 
-    fn limit(&self) -> u64 {
+    /// A lane that holds less than so many bytes may accept a message.
+    pub(crate) fn limit(&self) -> u64 {
         Self::MINIMUM + self.loan.bytes
     }
 

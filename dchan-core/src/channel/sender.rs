@@ -186,8 +186,8 @@ impl<T: Serialize + Send + 'static> Sender<T> {
     /// # Cancel safety
     ///
     /// Dropping the future before it is done accepts nothing; the message is dropped with it.
-    pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.accept(value, None).await
+    pub fn send(&self, value: T) -> impl Future<Output = Result<(), SendError<T>>> + Send {
+        self.accept(value, None)
     }
 
     /// Sends a message and gives a receipt, which tells what becomes of it.
@@ -201,7 +201,7 @@ impl<T: Serialize + Send + 'static> Sender<T> {
     /// As [`send`](Self::send).
     pub async fn send_tracked(&self, value: T) -> Result<Receipt, SendError<T>> {
         let cell = Arc::new(ReceiptCell::default());
-        self.accept(value, Some(&cell)).await?;
+        self.accept(value, Some(cell.clone())).await?;
         Ok(Receipt::new(cell))
     }
 
@@ -213,7 +213,7 @@ impl<T: Serialize + Send + 'static> Sender<T> {
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         let mut value = Some(value);
         loop {
-            if self.is_closed() || !self.router().has_credit() {
+            if self.is_closed() || !self.router().take_or_ask() {
                 return Err(self.refusal(value.take()));
             }
             match self.router().assign(&mut value, self.flags, None) {
@@ -334,23 +334,27 @@ impl<T: Serialize + Send + 'static> Sender<T> {
     }
 
     /// Accepting is the poll that returns `Ready`: choosing a lane and encoding happen in one step.
-    async fn accept(
+    ///
+    /// Not an `async fn`, which would move the message once more.
+    fn accept(
         &self,
         value: T,
-        receipt: Option<&Arc<ReceiptCell>>,
-    ) -> Result<(), SendError<T>> {
+        receipt: Option<Arc<ReceiptCell>>,
+    ) -> impl Future<Output = Result<(), SendError<T>>> + Send {
         let mut value = Some(value);
-        while self.router().wait_for_credit().await {
-            match self.router().assign(&mut value, self.flags, receipt) {
-                Ok(()) => return Ok(()),
-                Err(Unassigned::Full) => {}
-                Err(Unassigned::Fault(fault)) => match value {
-                    Some(value) => return Err(fault_of(value, fault)),
-                    None => return Ok(()),
-                },
+        async move {
+            while self.router().take_credit() || self.router().wait_for_credit().await {
+                match self.router().assign(&mut value, self.flags, receipt.as_ref()) {
+                    Ok(()) => return Ok(()),
+                    Err(Unassigned::Full) => {}
+                    Err(Unassigned::Fault(fault)) => match value {
+                        Some(value) => return Err(fault_of(value, fault)),
+                        None => return Ok(()),
+                    },
+                }
             }
+            value.map_or(Ok(()), |value| Err(SendError::Closed(value)))
         }
-        value.map_or(Ok(()), |value| Err(SendError::Closed(value)))
     }
 }
 

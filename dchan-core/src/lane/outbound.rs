@@ -139,6 +139,11 @@ impl Outbound {
         total.messages.saturating_sub(self.accepted.messages + self.limits.reserved)
     }
 
+    /// How many bytes the receiver has room for beyond what was accepted.
+    pub(crate) fn granted_bytes(&self) -> u64 {
+        self.limits.total().bytes.saturating_sub(self.accepted.bytes)
+    }
+
     /// Takes one message of credit out for a permit. The caller saw that there is [`credit`](Self::credit).
     pub(crate) fn reserve(&mut self) -> Epoch {
         self.limits.reserved += 1;

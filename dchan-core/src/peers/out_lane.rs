@@ -45,6 +45,9 @@ pub(crate) struct Out {
     pub(crate) lane: Outbound,
     /// How many messages of its credit are on offer to senders.
     pub(crate) offered: u64,
+    /// While the lane holds less than so many bytes, there is credit behind what is on offer. Good until
+    /// anything but a message that uses the offer changes the lane.
+    sure_below: u64,
     /// Its peer is silent: it is not chosen.
     suspended: bool,
     allowance: Allowance,
@@ -63,6 +66,19 @@ impl Out {
     /// How many new messages may be assigned to the lane now.
     pub(crate) fn credit(&self) -> u64 {
         if self.allowance.has_room(self.lane.held()) { self.granted() } else { 0 }
+    }
+
+    /// Whether what is on offer is known to have credit behind it, without counting it all again.
+    #[inline]
+    pub(crate) fn is_sure(&self) -> bool {
+        self.lane.held() < self.sure_below
+    }
+
+    /// Remembers how far what is on offer has credit behind it.
+    pub(crate) fn make_sure(&mut self) {
+        let held = self.lane.held();
+        let granted = held.saturating_add(self.lane.granted_bytes());
+        self.sure_below = granted.min(self.allowance.limit());
     }
 
     /// The same for messages that this node holds anyway.
@@ -109,8 +125,8 @@ impl OutLane {
         let peer = Arc::downgrade(peer);
         Arc::new_cyclic(|me: &Weak<Self>| {
             let allowance = Allowance::new(shared.budget.clone(), me.clone());
-            let (offered, suspended, epoch, queued) = (0, false, 0, false);
-            let out = Out { lane, offered, suspended, allowance, epoch, queued };
+            let (offered, sure_below, suspended, epoch, queued) = (0, 0, false, 0, false);
+            let out = Out { lane, offered, sure_below, suspended, allowance, epoch, queued };
             Self { id, receiver, node, peer, owner, out: Mutex::new(out) }
         })
     }
@@ -136,7 +152,21 @@ impl OutLane {
 
     /// Changes the lane. If it has something to send then, its connection is told.
     pub(crate) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut Out) -> R) -> R {
-        let mut out = self.out.lock();
+        self.change(self.lock(), change)
+    }
+
+    /// As [`with`](Self::with), for who only accepts what is on offer.
+    #[inline]
+    pub(crate) fn with_offer<R>(self: &Arc<Self>, accept: impl FnOnce(&mut Out) -> R) -> R {
+        self.change(self.out.lock(), accept)
+    }
+
+    #[inline]
+    fn change<R>(
+        self: &Arc<Self>,
+        mut out: MutexGuard<'_, Out>,
+        change: impl FnOnce(&mut Out) -> R,
+    ) -> R {
         let result = change(&mut out);
         self.queue(&mut out);
         result
@@ -144,13 +174,23 @@ impl OutLane {
 
     /// Looks at the lane.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&mut Out) -> R) -> R {
-        look(&mut self.out.lock())
+        look(&mut self.lock())
     }
 
-    fn queue(self: &Arc<Self>, out: &mut MutexGuard<'_, Out>) {
-        if out.queued || out.epoch == 0 || !out.lane.has_business(out.epoch) {
-            return;
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        let mut out = self.out.lock();
+        out.sure_below = 0;
+        out
+    }
+
+    #[inline]
+    fn queue(self: &Arc<Self>, out: &mut Out) {
+        if !out.queued && out.epoch != 0 && out.lane.has_business(out.epoch) {
+            self.put_in_queue(out);
         }
+    }
+
+    fn put_in_queue(self: &Arc<Self>, out: &mut Out) {
         // The outbox is looked up under the lock: a new connection puts its own in place first and
         // then visits the lanes, so that none is left in the queue of an old one.
         if let Some(outbox) = self.peer().and_then(|peer| peer.outbox()) {
@@ -161,7 +201,7 @@ impl OutLane {
 
     /// A new connection stands.
     pub(super) fn on_up(self: &Arc<Self>, epoch: Epoch) {
-        let mut out = self.out.lock();
+        let mut out = self.lock();
         if out.epoch == epoch {
             // It was opened while the connection came to stand.
             return;
@@ -173,13 +213,13 @@ impl OutLane {
 
     /// The connection is gone.
     pub(super) fn on_down(&self) {
-        let mut out = self.out.lock();
+        let mut out = self.lock();
         out.lane.cut();
         (out.epoch, out.queued) = (0, false);
     }
 
     pub(super) fn suspend(&self, suspended: bool) {
-        self.out.lock().suspended = suspended;
+        self.lock().suspended = suspended;
     }
 }
 
@@ -197,7 +237,7 @@ impl Borrower for OutLane {
 
 impl ReadyLane for OutLane {
     fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> Polled {
-        let mut out = self.out.lock();
+        let mut out = self.lock();
         if out.epoch != epoch {
             return Polled::default();
         }

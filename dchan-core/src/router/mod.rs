@@ -140,36 +140,33 @@ impl Router {
 
     // ---- one message ----
 
-    /// Waits until some lane has credit. `false` if the router is closed.
+    /// Waits until some lane has credit, and takes a permit. `false` if the router is closed.
     pub(crate) async fn wait_for_credit(&self) -> bool {
-        match self.permits.try_acquire() {
-            Ok(permit) => permit.forget(),
-            Err(tokio::sync::TryAcquireError::Closed) => return false,
-            Err(tokio::sync::TryAcquireError::NoPermits) => {
-                // Counted before lanes are asked: one that gives its credit back later asks by itself.
-                let _waiting = Waiting::begin(&self.waiting);
-                self.ask_for_credit();
-                match self.permits.acquire().await {
-                    Ok(permit) => permit.forget(),
-                    Err(_) => return false,
-                }
-            }
-        }
-        true
+        // Counted before lanes are asked: one that gives its credit back later asks by itself.
+        let _waiting = Waiting::begin(&self.waiting);
+        self.ask_for_credit();
+        self.permits.acquire().await.is_ok_and(|permit| {
+            permit.forget();
+            true
+        })
     }
 
-    /// The same without waiting.
-    pub(crate) fn has_credit(&self) -> bool {
-        match self.permits.try_acquire() {
-            Ok(permit) => {
-                permit.forget();
-                true
-            }
-            Err(_) => {
-                self.ask_for_credit();
-                false
-            }
+    /// Takes a permit, if there is one.
+    #[inline]
+    pub(crate) fn take_credit(&self) -> bool {
+        self.permits.try_acquire().is_ok_and(|permit| {
+            permit.forget();
+            true
+        })
+    }
+
+    /// The same. If there is none, lanes are asked for credit.
+    pub(crate) fn take_or_ask(&self) -> bool {
+        let taken = self.take_credit();
+        if !taken {
+            self.ask_for_credit();
         }
+        taken
     }
 
     /// Whether somebody waits for credit.
@@ -203,29 +200,30 @@ impl Router {
             return Err(Unassigned::Fault(EncodeFault::Encode(postcard::Error::SerdeSerCustom)));
         }
         let unused = Unused(&self.permits);
-        let assigned = self.scan(|route| match route {
-            Route::Remote(lane) => lane.with(|out| {
+        // Beside the closure, not through it: an error is large, and rare.
+        let mut fault = None;
+        let found = self.scan(|route| match route {
+            Route::Remote(lane) => lane.with_offer(|out| {
                 if !self.is_on_offer(out) {
                     self.ask_in_turn(out);
                     return None;
                 }
-                let value = value.as_ref()?;
-                let accepted = self.accept(out, value, flags, receipt.cloned());
-                if accepted.is_ok() {
-                    self.use_offer(out);
+                match self.accept(out, value.as_ref()?, flags, receipt.cloned()) {
+                    Ok(()) => self.use_offer(out),
+                    Err(error) => fault = Some(error),
                 }
-                Some(accepted)
+                Some(())
             }),
             Route::Local(lane) => {
-                put_local(lane, value, flags, receipt, Claim::Offer).then_some(Ok(()))
+                put_local(lane, value, flags, receipt, Claim::Offer).then_some(())
             }
         });
-        match assigned {
-            Ok(Ok(())) | Err(_) => {
+        match fault {
+            Some(fault) => Err(Unassigned::Fault(fault)),
+            None => {
                 std::mem::forget(unused);
-                assigned.map(|_| ())
+                found.ok_or(Unassigned::Full)
             }
-            Ok(Err(fault)) => Err(Unassigned::Fault(fault)),
         }
     }
 
@@ -245,23 +243,31 @@ impl Router {
                 lane.reserve().then(|| Reserved { route: route.clone(), epoch: 0 })
             }
         })
+        .ok_or(Unassigned::Full)
     }
 
-    fn scan<R>(&self, mut visit: impl FnMut(&Route) -> Option<R>) -> Result<R, Unassigned> {
+    /// Visits the lanes, the next in turn first, until one has an answer.
+    fn scan<R>(&self, mut visit: impl FnMut(&Route) -> Option<R>) -> Option<R> {
         loop {
             let offers = self.offers.load(Ordering::Acquire);
             let routes = self.routes.load();
-            let first = self.next.fetch_add(1, Ordering::Relaxed);
-            for at in 0..routes.len() {
-                let route = &routes[(first.wrapping_add(at)) % routes.len()];
-                if let Some(found) = visit(route) {
-                    return Ok(found);
-                }
-            }
-            if self.offers.load(Ordering::Acquire) == offers {
-                return Err(Unassigned::Full);
+            let (before, after) = routes.split_at(self.turn(routes.len()));
+            let found = after.iter().chain(before).find_map(&mut visit);
+            if found.is_some() || self.offers.load(Ordering::Acquire) == offers {
+                return found;
             }
         }
+    }
+
+    /// Which of so many lanes is the next in turn. Two threads at a time may come to the same one: an
+    /// exact count would cost every message more than that is worth.
+    fn turn(&self, of: usize) -> usize {
+        if of < 2 {
+            return 0;
+        }
+        let turn = self.next.load(Ordering::Relaxed);
+        self.next.store(turn.wrapping_add(1), Ordering::Relaxed);
+        turn % of
     }
 
     /// It is the turn of a lane that gave its credit back. Nobody has to wait for credit to be told that
@@ -299,7 +305,7 @@ impl Router {
         };
         match sent {
             Some(sent) => sent.map_err(Unassigned::Fault),
-            None if self.has_credit() => self.assign(value, flags, receipt),
+            None if self.take_or_ask() => self.assign(value, flags, receipt),
             None => Err(Unassigned::Full),
         }
     }

@@ -8,17 +8,30 @@ use crate::peers::Out;
 impl Router {
     /// Whether the lane has credit on offer. An offer with nothing behind it is withdrawn: who finds it
     /// must not take its permit along, or there would be too few.
+    #[inline]
     pub(super) fn is_on_offer(&self, out: &mut Out) -> bool {
-        if out.offered > 0 && out.credit() == 0 {
-            self.offer(out);
+        if !out.is_sure() {
+            self.look_behind_offer(out);
         }
         out.offered > 0
     }
 
+    fn look_behind_offer(&self, out: &mut Out) {
+        if out.credit() > 0 {
+            self.withdraw(out);
+            out.make_sure();
+        } else if out.offered > 0 {
+            self.offer(out);
+        }
+    }
+
     /// One message of a lane's offer was used. If that used up its bytes too, then nothing is left.
+    #[inline]
     pub(super) fn use_offer(&self, out: &mut Out) {
         out.offered -= 1;
-        self.withdraw(out);
+        if !out.is_sure() {
+            self.withdraw(out);
+        }
     }
 
     /// Leaves no more on offer than the lane has credit.
