@@ -23,7 +23,7 @@ const NEARLY: u64 = 64;
 
 /// Answers a question that is for the leader.
 pub(crate) async fn answer(shared: &Shared, from: NodeId, question: Ask) -> Answer {
-    let Some(raft) = shared.raft.get().filter(|raft| raft.is_leader()) else {
+    let Some(raft) = shared.running().filter(|raft| raft.is_leader()) else {
         return Answer::NotLeader(shared.leader());
     };
     match question {

@@ -84,7 +84,7 @@ async fn answer(shared: &Arc<Shared>, from: NodeId, question: Ask) -> Option<Ans
         Ask::Found(founding) => found(shared, founding).await,
         Ask::Snapshot(chunk) => snapshot(shared, from, chunk).await,
         Ask::Append(_) | Ask::Vote(_) | Ask::PreVote(_) | Ask::TransferLeader(_) => {
-            raft(shared.raft.get()?, question).await
+            raft(shared.running()?, question).await
         }
         question => Some(leader::answer(shared, from, question).await),
     }
@@ -139,7 +139,7 @@ async fn found(shared: &Shared, founding: Founding) -> Option<Answer> {
 }
 
 async fn snapshot(shared: &Shared, from: NodeId, chunk: Chunk) -> Option<Answer> {
-    let raft = shared.raft.get()?;
+    let raft = shared.running()?;
     let known = raft.metrics().borrow_watched().vote;
     if chunk.vote < known {
         return Some(Answer::Installed(openraft::raft::SnapshotResponse::new(known)));

@@ -153,6 +153,13 @@ impl Shared {
         Some(self.raft.get()?.metrics().borrow_watched().clone())
     }
 
+    /// Raft, while it runs: openraft logs an error if it is asked when it has ended.
+    pub(crate) fn running(&self) -> Option<&Raft> {
+        let raft = self.raft.get()?;
+        let ended = raft.metrics().borrow_watched().running_state.is_err();
+        (!ended && !self.room.stop.is_cancelled()).then_some(raft)
+    }
+
     pub(crate) fn is_founder(&self) -> bool {
         self.config.founders.contains(&self.me.addr)
     }

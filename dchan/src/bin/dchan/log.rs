@@ -8,10 +8,8 @@ pub(crate) const TARGET: &str = "dchan::cli";
 /// Logs to stderr.
 pub(crate) fn init(verbose: u8) {
     let default = match verbose {
-        // To openraft it is an error that somebody asks while it stops; one that matters ends it, which
-        // dchan_raft tells.
-        0 => "error,openraft::raft::raft_inner=off,dchan=warn,dchan::cli=info,dchan::health=info",
-        1 => "warn,openraft::raft::raft_inner=off,dchan=info",
+        0 => "error,dchan=warn,dchan::cli=info,dchan::health=info",
+        1 => "warn,dchan=info",
         2 => "info,dchan=debug",
         _ => "debug,dchan=trace",
     };
