@@ -34,6 +34,8 @@ pub(crate) struct Core {
     notices: Vec<Notice>,
     /// Somebody delivers notices: who has more leaves them to that one, so that they keep their order.
     telling: bool,
+    /// The receiver came for more and found nothing: who brings some wakes it.
+    idle: bool,
     wake: bool,
 }
 
@@ -119,6 +121,7 @@ impl Core {
             untold: Vec::new(),
             notices: Vec::new(),
             telling: false,
+            idle: false,
             wake: false,
         }
     }

@@ -57,7 +57,7 @@ impl Core {
             Message::Large { flags, pieces } => Body::Single { flags, pieces, receipt: None },
         };
         self.queue.push_back(Batch { slot, from, count: u64::from(delivery.count), bytes, body });
-        self.wake = true;
+        self.wake |= std::mem::take(&mut self.idle);
     }
 
     /// Whether a sender in this process may put messages in.
@@ -91,7 +91,7 @@ impl Core {
                 }
             }
         }
-        self.wake = true;
+        self.wake |= std::mem::take(&mut self.idle);
     }
 
     /// What the sender of a lane needs and gives back.

@@ -82,7 +82,10 @@ impl Core {
         match self.state {
             State::Closed => Next::Closed,
             State::Stopped => Next::Stopped,
-            State::Open | State::Closing => Next::Empty,
+            State::Open | State::Closing => {
+                self.idle = true;
+                Next::Empty
+            }
         }
     }
 
