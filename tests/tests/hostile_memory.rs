@@ -20,7 +20,7 @@ use std::{
 use cap::Cap;
 use dchan_conformance::{
     adversary::{
-        Adversary, attach_to,
+        Adversary, attach_to, reach,
         wire::{self, Attach, Control, Stamp, Want},
     },
     cluster::{Cluster, Kind, Message, until},
@@ -223,7 +223,7 @@ async fn wishes(pair: &Pair, receiver: &Receiver<Message>) {
 
 /// Asks, and does not listen.
 async fn unread(pair: &Pair) {
-    let connection = pair.transport().dial(&Addr::from(pair.door())).await.unwrap();
+    let connection = reach(&*pair.transport(), &Addr::from(pair.door())).await;
     let Connection { mut sink, mut stream, .. } = connection;
     let mut batch = FrameBatch::new();
     let hello = wire::encode(&Control::Hello(pair.hello()));

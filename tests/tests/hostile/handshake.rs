@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::{
     adversary::{
-        Adversary,
+        Adversary, reach,
         wire::{self, Control, Hello, Refusal},
     },
     cluster::{Cluster, until},
@@ -65,7 +65,7 @@ async fn strangers_hear_what_does_not_fit(cluster: Arc<Cluster>) {
 
 /// Sends these frames first thing. What the other side answers.
 async fn first_words(pair: &Pair, frames: Vec<Frame>) -> Vec<Control> {
-    let mut connection = pair.transport().dial(pair.addr()).await.unwrap();
+    let mut connection = reach(&*pair.transport(), pair.addr()).await;
     let mut batch = FrameBatch::new();
     frames.into_iter().for_each(|frame| batch.push(frame));
     while !batch.is_empty() && connection.sink.send(&mut batch).await.is_ok() {}
