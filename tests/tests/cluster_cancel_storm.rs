@@ -30,6 +30,7 @@ const NAMES: [&str; 3] = ["n0", "n1", "n2"];
 /// What all tasks of a storm share.
 struct Storm {
     seed: u64,
+    oracles: [Arc<Oracle>; NAMES.len()],
     tasks: AtomicU64,
     dropped: AtomicU64,
     wanted: u64,
@@ -41,7 +42,8 @@ impl Storm {
         let wanted = wanted.map(|wanted| wanted.parse().expect("a number of cancellations"));
         let wanted = wanted.unwrap_or_else(|| cluster.kind.scale(5000, 3000));
         let (tasks, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { seed: cluster.seed, tasks, dropped, wanted })
+        let oracles = NAMES.map(|_| Arc::new(Oracle::new()));
+        Arc::new(Self { seed: cluster.seed, oracles, tasks, dropped, wanted })
     }
 
     fn impatience(&self) -> Impatience {
@@ -49,8 +51,11 @@ impl Storm {
         Impatience::new(self.seed.wrapping_add(task << 32), LONGEST)
     }
 
+    /// It goes on until enough was dropped, and enough was not: hardly anything is in time on a busy
+    /// machine.
     fn is_over(&self) -> bool {
-        self.dropped.load(Ordering::Relaxed) >= self.wanted
+        let enough = |oracle: &Arc<Oracle>| oracle.accepted() > self.wanted / 100;
+        self.dropped.load(Ordering::Relaxed) >= self.wanted && self.oracles.iter().all(enough)
     }
 
     /// Counts what was dropped since the last time, and rests now and then.
@@ -253,9 +258,9 @@ async fn cancellations_under_load(cluster: Arc<Cluster>) {
     let storm = Storm::new(&cluster);
     let nodes = [cluster.node().await, cluster.node().await, cluster.node().await];
     let fresh = cluster.node().await;
-    let oracles = NAMES.map(|_| Arc::new(Oracle::new()));
+    let oracles = &storm.oracles;
     let (mut held, mut tasks, mut staying) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, (name, oracle)) in NAMES.into_iter().zip(&oracles).enumerate() {
+    for (at, (name, oracle)) in NAMES.into_iter().zip(oracles).enumerate() {
         let receiving = |node: &Node| {
             let (storm, oracle, node) = (storm.clone(), oracle.clone(), node.clone());
             Receiving { storm, oracle, node, name }
@@ -280,11 +285,11 @@ async fn cancellations_under_load(cluster: Arc<Cluster>) {
         cluster.cut(pair, (pair + 1) % 3);
     }
     for task in tasks {
-        timeout(Duration::from_secs(60), task).await.expect("nothing waits for ever").unwrap();
+        timeout(PATIENCE, task).await.expect("nothing waits for ever").unwrap();
     }
     let lasted = began.elapsed();
     let (all, mut sums): (Vec<&Node>, _) = (nodes.iter().collect(), [0; 2]);
-    for ((name, oracle), stayed) in NAMES.into_iter().zip(&oracles).zip(staying) {
+    for ((name, oracle), stayed) in NAMES.into_iter().zip(oracles).zip(staying) {
         let (mut receiver, log) = stayed.await.unwrap();
         let receive = async {
             loop {
@@ -296,7 +301,6 @@ async fn cancellations_under_load(cluster: Arc<Cluster>) {
             () = receive => {}
             () = oracle.settle_all(&all, name) => {}
         }
-        assert!(oracle.accepted() > storm.wanted / 100, "{} of {name}", oracle.accepted());
         all_credit_is_back(&fresh, name, &mut receiver).await;
         sums = [sums[0] + oracle.accepted(), sums[1] + oracle.received()];
     }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, stop, until};
+use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, PATIENCE, stop, until};
 use dchan_core::{Change, Config, Faults, Namespace, Node};
 use tokio::{
     task::JoinHandle,
@@ -60,7 +60,7 @@ async fn a_hundred_cuts(cluster: Arc<Cluster>) {
     while cuts < 100 {
         // Each cut is of a connection that stands, and that has carried something.
         let before = oracle.received();
-        let moved = timeout(Duration::from_secs(20), async {
+        let moved = timeout(PATIENCE, async {
             while oracle.received() < before + 150 && oracle.received() < total + total / 10 {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -148,7 +148,10 @@ async fn a_partition_longer_than_the_lane_time(cluster: Arc<Cluster>) {
     until("all is settled", || a.ledger("n").in_flight == 0).await;
     let ledger = a.ledger("n");
     assert_eq!((ledger.accepted, ledger.dropped.total()), (20_000, 0), "{ledger}");
-    assert!(ledger.unknown <= 100, "{ledger}");
+    // What the receiver has room for, each time that one of them gives the lane up.
+    let given_up = |node: &Node, peer: &Node| node.metrics().peers[&peer.id()].given_up;
+    let times = given_up(&a, &b).max(given_up(&b, &a));
+    assert!(ledger.unknown <= 100 * times, "{ledger}, {times} times given up");
     oracle.check(&[ledger]).await;
     stop(a).await;
     stop(b).await;
@@ -174,6 +177,20 @@ async fn stays_linked(cluster: &Cluster, a: &Node, b: &Node) -> bool {
     timeout(Duration::from_millis(60), breaks).await.is_err()
 }
 
+/// Two dials that cross settle on one after both nodes have seen a link: once, or a few times on a machine
+/// that is short of time; then nobody comes upon the thought of another one.
+async fn comes_to_rest(cluster: &Cluster, a: &Node, b: &Node) {
+    for _ in 0..10 {
+        both_linked(cluster, a, b).await;
+        if stays_linked(cluster, a, b).await {
+            // The other one goes when its goodbye is said.
+            until("one connection is left", || cluster.connections(0, 1) == 1).await;
+            return;
+        }
+    }
+    panic!("the link flaps");
+}
+
 /// The clocks of two nodes never agree on when a link has been down for too long.
 async fn one_end_gives_up_and_the_other_does_not(cluster: Arc<Cluster>) {
     let hasty = |config: &mut Config| {
@@ -195,7 +212,7 @@ async fn one_end_gives_up_and_the_other_does_not(cluster: Arc<Cluster>) {
     back.settle(&b, "back").await;
     cluster.black_hole(0, 1);
     cluster.black_hole(1, 0);
-    until("the hasty one gives up", || b.metrics().peers[&a.id()].given_up == 1).await;
+    until("the hasty one gives up", || b.metrics().peers[&a.id()].given_up > 0).await;
     assert_eq!(a.metrics().peers[&b.id()].given_up, 0);
     cluster.heal(0, 1);
     there.send(&forth, 0, 10..20, |_| 10).await.unwrap();
@@ -224,19 +241,7 @@ async fn simultaneous_starts(cluster: Arc<Cluster>) {
         for sent in sending {
             sent.await.unwrap();
         }
-        // Two dials that cross settle on one after both nodes have seen a link: once, or a few times
-        // on a machine that is short of time; then nobody comes upon the thought of another one.
-        let mut quiet = false;
-        for _ in 0..5 {
-            both_linked(&cluster, &a, &b).await;
-            quiet = stays_linked(&cluster, &a, &b).await;
-            if quiet {
-                break;
-            }
-        }
-        assert!(quiet, "the link flaps");
-        // The other one goes when its goodbye is said.
-        until("one connection is left", || cluster.connections(0, 1) == 1).await;
+        comes_to_rest(&cluster, &a, &b).await;
         oracles[0].settle(&b, "x").await;
         oracles[1].settle(&a, "y").await;
         on_a.abort();
@@ -259,11 +264,9 @@ async fn one_connection_after_fifty_cuts(cluster: Arc<Cluster>) {
         until("there is something to cut", || cluster.connections(0, 1) > 0).await;
         cluster.cut(0, 1);
     }
-    both_linked(&cluster, &a, &b).await;
     oracles[0].settle(&b, "x").await;
     oracles[1].settle(&a, "y").await;
-    sleep(Duration::from_millis(300)).await;
-    assert_eq!(cluster.connections(0, 1), 1);
+    comes_to_rest(&cluster, &a, &b).await;
     stop(a).await;
     stop(b).await;
 }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Entry, Message, Oracle, message, stop, until};
+use dchan_conformance::cluster::{Cluster, Entry, Message, Oracle, PATIENCE, message, stop, until};
 use dchan_core::{Node, Receiver, RecvError, Sender};
 use tokio::time::timeout;
 
@@ -168,7 +168,9 @@ async fn a_receivers_node_dies(cluster: Arc<Cluster>) {
     // A node that is dropped ends its connections: only what it had not confirmed is unknown.
     let ledger = a.ledger("n");
     assert_eq!(ledger.accepted, 5000);
-    assert!(ledger.unknown <= 500, "{ledger}");
+    // Once for each link that was down for too long: on a busy machine that may be another one, too.
+    let given_up: u64 = a.metrics().peers.values().map(|peer| peer.given_up).sum();
+    assert!(ledger.unknown <= 500 * given_up.max(1), "{ledger}, {given_up} given up");
     assert_eq!(ledger.dropped.total(), 0, "{ledger}");
     let flushed = sender.flush().await;
     assert_eq!(flushed.is_err(), ledger.unknown > 0, "{flushed:?} {ledger}");
@@ -271,7 +273,9 @@ async fn nothing_is_left_of_any_path(cluster: Arc<Cluster>) {
         let (stopped_b, stopped_a) = if round & 2 > 0 {
             (b.shutdown().await, a.shutdown().await)
         } else {
-            let stopped_a = a.shutdown_within(Duration::from_secs(2)).await;
+            // It waits in vain if nobody takes the message.
+            let within = if round & 1 > 0 { Duration::from_secs(2) } else { PATIENCE };
+            let stopped_a = a.shutdown_within(within).await;
             (b.shutdown().await, stopped_a)
         };
         assert_eq!((first.tasks(), last.tasks()), (0, 0), "round {round}");

@@ -20,10 +20,7 @@ use dchan_core::{
 use dchan_transport_grpc::GrpcTransport;
 use dchan_transport_quic::QuicTransport;
 use time::OffsetDateTime;
-use tokio::{
-    io::AsyncReadExt,
-    net::{TcpListener, TcpStream},
-};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 /// What a test runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,17 +256,9 @@ async fn a_renewed_certificate_counts_at_once(kind: Kind) {
     }
 }
 
-/// Starts a node that advertises that host.
-async fn start(
-    list: &Arc<StaticMembership>,
-    id: u64,
-    host: &str,
-    transport: Arc<dyn Transport>,
-) -> Node {
-    // The port is to be known before: it is free, or else the test fails.
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let mut options = NodeOptions::new(free.into());
-    options.advertise = Some(format!("{host}:{}", free.port()).parse().unwrap());
+/// Starts a node at 127.0.0.1.
+async fn start(list: &Arc<StaticMembership>, id: u64, transport: Arc<dyn Transport>) -> Node {
+    let mut options = NodeOptions::new(loopback());
     (options.id, options.incarnation) = (NodeId(id), Incarnation(1));
     Node::start(options, transport, list.member()).await.unwrap()
 }
@@ -280,7 +269,7 @@ async fn a_cluster_speaks_tls(kind: Kind) {
     let mut nodes = Vec::new();
     for id in 1..=3 {
         let transport = kind.with(node_at(&authority, "127.0.0.1"));
-        nodes.push(start(&list, id, "127.0.0.1", transport).await);
+        nodes.push(start(&list, id, transport).await);
     }
     let oracle = Oracle::new();
     let receiving = oracle.receive(nodes[0].receiver("n").await.unwrap());
@@ -337,10 +326,10 @@ async fn a_node_that_borrows_a_certificate_stays_outside(kind: Kind) {
     let list = StaticMembership::new();
     let let_in = Arc::new(AtomicUsize::new(0));
     let good = kind.with(node_at(&authority, "127.0.0.1"));
-    let a = start(&list, 1, "127.0.0.1", Arc::new(Counting(good, let_in.clone()))).await;
+    let a = start(&list, 1, Arc::new(Counting(good, let_in.clone()))).await;
     // The authority made its certificate, for another host than it says to be at.
     let borrowed = kind.with(node_at(&authority, "127.0.0.2"));
-    let b = start(&list, 2, "127.0.0.1", borrowed).await;
+    let b = start(&list, 2, borrowed).await;
     let _receiver = a.receiver::<Message>("n").await.unwrap();
     let sender = b.sender::<Message>("n").await.unwrap();
     let waiting = tokio::spawn(async move {

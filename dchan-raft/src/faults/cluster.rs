@@ -164,14 +164,15 @@ async fn founding_is_interrupted(victim: usize, after: u64, all: bool, power: bo
 
 #[tokio::test(start_paused = true)]
 async fn a_founding_that_is_interrupted_at_any_step_goes_on_and_founds_one_cluster() {
-    let mut interrupted = 0;
-    let rounds = rounds(12);
-    for round in 0..rounds {
+    let (mut interrupted, mut round, rounds) = (0, 0, rounds(12));
+    // Some are founded before the disk fails.
+    while round < rounds || interrupted <= rounds / 2 {
+        assert!(round < 4 * rounds, "only {interrupted} of {round} were interrupted");
         let mut rng = fastrand::Rng::with_seed(round);
         let (victim, after) = (round as usize % 3, rng.u64(0..90));
         interrupted +=
             u64::from(founding_is_interrupted(victim, after, rng.bool(), rng.bool()).await);
+        round += 1;
     }
-    eprintln!("{interrupted} foundings were interrupted");
-    assert!(interrupted > rounds / 2, "{interrupted}");
+    eprintln!("{interrupted} of {round} foundings were interrupted");
 }

@@ -3,9 +3,11 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{LazyLock, Mutex},
     time::Duration,
 };
 
@@ -182,8 +184,18 @@ impl Cluster {
     }
 }
 
-/// Addresses that nobody uses at the moment.
+/// Addresses that nobody uses, and nobody is given before their node listens there or while it is down: they
+/// are below the ports that systems choose from, and no two calls in this process return the same.
 pub(crate) fn free_addresses<const N: usize>() -> Vec<String> {
-    let sockets = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect()
+    const PORTS: Range<u16> = 10_000..32_000;
+    // Another process of tests begins elsewhere.
+    static NEXT: LazyLock<Mutex<u16>> = LazyLock::new(|| Mutex::new(fastrand::u16(PORTS)));
+    let mut next = NEXT.lock().unwrap();
+    let turns = std::iter::from_fn(|| {
+        *next = if *next + 1 < PORTS.end { *next + 1 } else { PORTS.start };
+        Some(format!("127.0.0.1:{next}"))
+    });
+    // For either transport.
+    let is_free = |at: &String| TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok();
+    turns.take(PORTS.len()).filter(is_free).take(N).collect()
 }

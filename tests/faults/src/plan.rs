@@ -152,9 +152,25 @@ pub struct Play {
 }
 
 impl Play {
+    /// How often a scenario is played that was late: what is slow by itself is so each time, and a machine
+    /// that is busy with others is so now and then.
+    const ATTEMPTS: usize = 5;
+
     fn run(self) -> Score {
+        let mut attempt = 1;
+        loop {
+            let score = self.run_once();
+            if score.late.is_empty() || !score.is_right() || attempt == Self::ATTEMPTS {
+                return score;
+            }
+            tracing::warn!("once more: {score}");
+            attempt += 1;
+        }
+    }
+
+    fn run_once(&self) -> Score {
         let Self { scenario, over, form } = self;
-        over.runtime().block_on((scenario.play)(over, form))
+        over.runtime().block_on((scenario.play)(*over, form.clone()))
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Score {
     pub unknown: u64,
     /// How long it took, each time, until all was well again.
     pub heal: Vec<Duration>,
+    /// What took so long that the run shows less than it should, or that nothing may take so long.
+    pub late: Vec<String>,
 }
 
 impl Score {
@@ -44,6 +46,7 @@ impl Score {
             reordered: count(&verdict.reordered),
             unknown: verdict.sent.unknown,
             heal,
+            late: Vec::new(),
         };
         score.print();
         score
@@ -54,6 +57,14 @@ impl Score {
         println!("{self}");
     }
 
+    /// Notes whether something took longer than it may.
+    pub(crate) fn within(mut self, what: &str, took: Duration, limit: Duration) -> Self {
+        if took >= limit {
+            self.late.push(format!("{what} for {took:?}"));
+        }
+        self
+    }
+
     /// Whether nothing went wrong that must never.
     pub fn is_right(&self) -> bool {
         (self.lost, self.repeated, self.reordered) == (0, 0, 0)
@@ -62,8 +73,9 @@ impl Score {
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fault, over, lost, repeated, reordered, unknown, heal } = self;
+        let Self { fault, over, lost, repeated, reordered, unknown, heal, late } = self;
         let counts = format!("lost={lost} repeated={repeated} reordered={reordered}");
-        write!(f, "{fault} over {over}: {counts} unknown={unknown} heal={heal:.2?}")
+        write!(f, "{fault} over {over}: {counts} unknown={unknown} heal={heal:.2?}")?;
+        late.iter().try_for_each(|what| write!(f, ", {what}"))
     }
 }

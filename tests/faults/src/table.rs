@@ -30,7 +30,11 @@ impl Table {
 
     /// Why the runs failed that did, in words.
     pub fn failures(&self) -> Vec<String> {
-        let wrong = self.scores.values().flatten().filter(|score| !score.is_right());
+        let wrong = self
+            .scores
+            .values()
+            .flatten()
+            .filter(|score| !score.is_right() || !score.late.is_empty());
         self.failures.iter().cloned().chain(wrong.map(Score::to_string)).collect()
     }
 }

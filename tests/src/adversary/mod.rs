@@ -53,6 +53,22 @@ impl Hello {
     }
 }
 
+/// Dials until there is a connection: on a busy machine it may not be made in time.
+///
+/// # Panics
+///
+/// If there is none after a long time.
+pub async fn reach(transport: &dyn Transport, to: &Addr) -> Connection {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match transport.dial(to).await {
+            Ok(connection) => return connection,
+            Err(error) => assert!(Instant::now() < deadline, "no connection: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 impl Adversary {
     /// Dials, and introduces itself. `Err` is how it was refused; `None` if the connection just ended.
     ///
@@ -64,8 +80,7 @@ impl Adversary {
         to: &Addr,
         hello: Hello,
     ) -> Result<Self, Option<(Refusal, Hello)>> {
-        let connection = transport.dial(to).await.expect("a connection");
-        Self::meet_in(connection, hello).await
+        Self::meet_in(reach(transport, to).await, hello).await
     }
 
     /// The same in a connection that it has.

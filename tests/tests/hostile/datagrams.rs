@@ -151,12 +151,19 @@ async fn handshakes_that_nobody_ends(cluster: Arc<Cluster>) {
     let most = 600;
     let firsts = first_datagrams(&pair, most).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    // More than there are places: each is told apart by its id.
-    throw(&socket, pair.door(), firsts.into_iter()).await;
-    pair.carry_on().await;
     // Those that come too early for a place, or stay too long in it, and none else.
     let counted = || pair.seen(Breach::Crowded) + pair.seen(Breach::Late);
-    until("they are counted", || counted() > most as u64 * 9 / 10).await;
+    for round in 0.. {
+        // More than there are places: each is told apart by its id.
+        throw(&socket, pair.door(), firsts.iter().cloned()).await;
+        pair.carry_on().await;
+        let all = until("they are counted", || counted() > most as u64 * 9 / 10);
+        if timeout(HANDSHAKE * 5, all).await.is_ok() {
+            break;
+        }
+        // Most of them were lost, on a busy machine.
+        assert!(round < 10, "{:?}", pair.breaches());
+    }
     assert_eq!(counted(), pair.refused(), "{:?}", pair.breaches());
     // Who is decent gets in.
     drop(pair.adversary().await);

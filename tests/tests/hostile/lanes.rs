@@ -292,7 +292,10 @@ async fn goodbye_in_the_midst(cluster: Arc<Cluster>) {
 }
 
 async fn a_large_message_that_never_ends(cluster: Arc<Cluster>) {
-    let pair = Pair::start(&cluster).await;
+    let pair = Pair::start_with(&cluster, |config| {
+        (config.times.silence, config.times.lane) = (PATIENCE, PATIENCE);
+    })
+    .await;
     let mut receiver = pair.b.receiver::<Message>("bait").await.unwrap();
     let mut adversary = pair.adversary().await;
     adversary.open(LANE, &receiver).await;

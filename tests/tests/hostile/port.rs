@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::{
     adversary::wire::{self, Control},
-    cluster::{Cluster, Kind, until},
+    cluster::{Cluster, Kind, PATIENCE, until},
 };
 use dchan_core::{Addr, Breach, Frame, FrameBatch, LaneId};
 use tokio::{
@@ -70,10 +70,13 @@ async fn real_handshake(pair: &Pair) -> Vec<u8> {
     });
     let (mut socket, _) = listener.accept().await.unwrap();
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Ok(Ok(read @ 1..)) =
-        timeout(Duration::from_millis(300), socket.read(&mut buffer)).await
-    {
-        bytes.extend_from_slice(&buffer[..read]);
+    loop {
+        // Until it says no more, once it has begun.
+        let limit = if bytes.len() > 20 { Duration::from_millis(300) } else { PATIENCE };
+        match timeout(limit, socket.read(&mut buffer)).await {
+            Ok(Ok(read @ 1..)) => bytes.extend_from_slice(&buffer[..read]),
+            _ => break,
+        }
     }
     dialling.abort();
     assert!(bytes.len() > 20, "{bytes:?}");

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use dchan_core::Ledger;
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_AGAIN, PATIENCE, SAY_AFTER, Stage, eventually};
+use super::{LOOK_AGAIN, PATIENCE, Stage, eventually};
 use crate::{Order, Score};
 
 /// How long an endless flow waits after each message. Programs that are not optimized would be busy with
@@ -150,7 +150,7 @@ impl Stage {
         }
         // Receivers tell of a message before it counts as taken, each by a pipe of its own: what is there
         // already may be read after what the sender says.
-        let deadline = Instant::now() + SAY_AFTER;
+        let deadline = Instant::now() + PATIENCE;
         while self.oracle.judge(&ledgers).lost() > 0 && Instant::now() < deadline {
             sleep(LOOK_AGAIN).await;
         }

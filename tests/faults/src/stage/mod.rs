@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long a stage waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often a stage says what it waits for.
 const SAY_AFTER: Duration = Duration::from_secs(5);
