@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::{Router, encode};
+use super::{Router, encode::encode};
 use crate::{
     NodeId, ReceiverId,
     inbox::{Batch, Body, Core, Inbox, LocalSender},
