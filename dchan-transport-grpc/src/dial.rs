@@ -44,7 +44,7 @@ pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, Tra
         .handshake(TokioIo::new(socket))
         .await
         .map_err(|error| clue.explain(error::hyper("dial", to, error)))?;
-    let (ended, end) = oneshot::channel();
+    let (ended, mut end) = oneshot::channel();
     tasks.executor().execute(async move {
         // Nobody asks for it once the connection stands: its stream sees the end too.
         let _ = ended.send(http.await);
@@ -53,7 +53,13 @@ pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, Tra
     let (queue, outgoing) = Queue::new();
     let mut client = TransportClient::with_origin(Channel(requests), origin)
         .max_decoding_message_size(Frames::MAX_BYTES);
-    let answer = match client.link(outgoing).await {
+    let answered = tokio::select! {
+        biased;
+        answered = client.link(outgoing) => answered,
+        // Now and then hyper leaves a call unanswered whose connection ends just when it begins.
+        over = &mut end => return Err(clue.explain(never_called(to, over))),
+    };
+    let answer = match answered {
         Ok(answer) => answer.into_inner(),
         Err(status) => {
             // The call hears only that the connection is gone, the connection hears why.
@@ -66,6 +72,17 @@ pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, Tra
         }
     };
     Ok(connection(queue, answer, tasks, to.clone(), identity))
+}
+
+/// The connection ended before the call was answered.
+fn never_called(
+    to: &Addr,
+    over: Result<hyper::Result<()>, oneshot::error::RecvError>,
+) -> TransportError {
+    match over {
+        Ok(Err(error)) => error::hyper("dial", to, error),
+        _ => TransportError::new(ErrorKind::Broken, "dial", to),
+    }
 }
 
 /// A connection of hyper's as tonic wants it.

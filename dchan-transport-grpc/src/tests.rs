@@ -1,5 +1,7 @@
 //! The published protocol holds: whoever has only `proto/dchan.proto` can talk to us.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use dchan_core::{
     Addr, Connection, ErrorKind, Frame, FrameBatch, LaneId, Listener, Received, Transport,
@@ -11,6 +13,7 @@ use prost::Message;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
+    time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -201,4 +204,44 @@ async fn plain_text_stays_at_home() {
         assert!(said.contains("tls()") && said.contains("insecure()"), "{said}");
     }
     assert!(GrpcTransport::new().insecure().listen(&everywhere).await.is_ok());
+}
+
+/// A listener that drops connections at any moment of their beginning.
+async fn capricious() -> Addr {
+    let mut listener = GrpcTransport::new().listen(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let addr = listener.local_addr();
+    tokio::spawn(async move {
+        let mut count = 0;
+        while let Ok(incoming) = listener.accept().await {
+            count += 1;
+            let while_it_lasts = Duration::from_micros(fastrand::u64(0..3000));
+            tokio::spawn(async move {
+                match count % 3 {
+                    0 => drop(incoming),
+                    1 => drop(timeout(while_it_lasts, incoming.ready).await),
+                    _ => {
+                        let connection = incoming.ready.await;
+                        tokio::time::sleep(while_it_lasts).await;
+                        drop(connection);
+                    }
+                }
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_ends_with_its_connection_and_so_does_receiving() {
+    const LONG: Duration = Duration::from_secs(60);
+    let (addr, transport) = (capricious().await, GrpcTransport::new());
+    let dial = async || {
+        if let Ok(mut connection) = transport.dial(&addr).await {
+            while let Ok(Received::Frames) = connection.stream.recv(&mut FrameBatch::new()).await {}
+        }
+    };
+    for round in 0..400 {
+        let dials = futures::future::join_all((0..32).map(|_| dial()));
+        assert!(timeout(LONG, dials).await.is_ok(), "in round {round}, one never ended");
+    }
 }
