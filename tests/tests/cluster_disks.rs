@@ -50,7 +50,11 @@ impl Founders {
 
     /// Nodes that are missed late: none is taken off the list because the machine is busy.
     fn patient(cluster: &Arc<Cluster>) -> Self {
-        Self { set: |_| {}, ..Self::new(cluster) }
+        let set = |config: &mut RaftConfig| {
+            quick(config);
+            config.times.removal_after = Duration::from_secs(60);
+        };
+        Self { set, ..Self::new(cluster) }
     }
 
     fn path(&self, at: usize) -> PathBuf {
