@@ -1,34 +1,49 @@
 //! The practical limit: tokio TCP, one task a side, no queue, no credit, no resume.
 
-use anyhow::Context;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-use super::Side;
-use crate::workload::Msg;
+use super::{Contender, Ready, Setup, Side};
+use crate::Msg;
 
 const BATCH: usize = 64 * 1024;
 
-pub(super) struct Bare {
+/// Bare tokio TCP.
+pub struct Bare;
+
+impl Contender for Bare {
+    type Side = Socket;
+
+    fn name(&self) -> &'static str {
+        "bare"
+    }
+
+    fn help(&self) -> &'static str {
+        "Bare tokio TCP, one task a side, encoded into a 64 KiB write buffer"
+    }
+
+    async fn listen(&self, _: &Setup, _: &[String], ready: Ready) -> anyhow::Result<Socket> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        ready.say(listener.local_addr()?);
+        Socket::over(listener.accept().await?.0)
+    }
+
+    async fn connect(&self, _: &Setup, to: &[String]) -> anyhow::Result<Socket> {
+        Socket::over(TcpStream::connect(&to[0]).await?)
+    }
+}
+
+/// One end of a socket, and what is on its way in and out.
+pub struct Socket {
     stream: TcpStream,
     out: Vec<u8>,
     read: BytesMut,
 }
 
-impl Bare {
-    pub(super) async fn accept() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("ready {}", listener.local_addr()?);
-        Self::over(listener.accept().await?.0)
-    }
-
-    pub(super) async fn connect(to: &str) -> anyhow::Result<Self> {
-        Self::over(TcpStream::connect(to).await?)
-    }
-
+impl Socket {
     fn over(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
         let (out, read) = (Vec::with_capacity(2 * BATCH), BytesMut::with_capacity(4 * BATCH));
@@ -36,14 +51,9 @@ impl Bare {
     }
 }
 
-impl Side for Bare {
+impl Side for Socket {
     async fn send(&mut self, message: Msg) -> anyhow::Result<()> {
-        let at = self.out.len();
-        self.out.extend_from_slice(&[0; 4]);
-        self.out =
-            postcard::to_extend(&message, std::mem::take(&mut self.out)).context("encode")?;
-        let len = (self.out.len() - at - 4) as u32;
-        self.out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+        message.put(&mut self.out)?;
         if self.out.len() >= BATCH {
             self.push().await?;
         }
@@ -58,11 +68,7 @@ impl Side for Bare {
 
     async fn recv(&mut self) -> anyhow::Result<Msg> {
         loop {
-            if let Some(len) = self.read.first_chunk().map(|len| u32::from_le_bytes(*len) as usize)
-                && let Some(body) = self.read.get(4..4 + len)
-            {
-                let message = postcard::from_bytes(body)?;
-                self.read.advance(4 + len);
+            if let Some(message) = Msg::take(&mut self.read)? {
                 return Ok(message);
             }
             self.read.reserve(BATCH);

@@ -1,65 +1,94 @@
-//! A dchan channel: the receiver's node founds a cluster alone, the sender's joins it.
+//! A dchan channel: the first receiver's node founds a cluster alone, all others join it.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use dchan_core::{Addr, Node, NodeOptions, Receiver, Sender, Transport};
+use dchan_core::{Addr, Node, NodeOptions, Receiver, Sender, ShutdownError, Transport};
 use dchan_raft::{DataDir, RaftConfig, RaftMembership};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
-use super::{Contender, Side};
-use crate::{Point, workload::Msg};
+use super::{Contender, Ready, Setup, Side};
+use crate::Msg;
 
 const THERE: &str = "there";
 const BACK: &str = "back";
 /// A channel whose receiver takes nothing, while its sender pushes.
 const STALLED: &str = "stalled";
 
-pub(super) struct Channel {
-    node: Node,
-    sender: Option<Sender<Msg>>,
-    receiver: Option<Receiver<Msg>>,
-    stalled: Option<Receiver<Msg>>,
+/// A dchan channel over some transport.
+pub(crate) struct Channel {
+    name: &'static str,
+    help: &'static str,
+    transport: fn() -> Arc<dyn Transport>,
+    stalled: bool,
 }
 
 impl Channel {
-    /// The receiver's side. It says where it listens, and founds the cluster.
-    pub(super) async fn found(
-        point: &Point,
-        transport: Arc<dyn Transport>,
-    ) -> anyhow::Result<Self> {
-        // A founder is known by its address before it listens: find a free port first.
-        let addr = Addr::from(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?);
-        let node = node(transport, &addr, &addr).await?;
-        let receiver = node.receiver(THERE).await?;
-        let stalled = match point.contender {
-            Contender::GrpcStalled => Some(node.receiver(STALLED).await?),
-            _ => None,
-        };
-        println!("ready {addr}");
-        let sender = match point.workload.is_both_ways() {
-            true => Some(sender(&node, BACK).await?),
-            false => None,
-        };
-        Ok(Self { node, sender, receiver: Some(receiver), stalled })
+    pub(crate) fn new(
+        name: &'static str,
+        help: &'static str,
+        transport: fn() -> Arc<dyn Transport>,
+    ) -> Self {
+        Self { name, help, transport, stalled: false }
     }
 
-    /// The sender's side. It joins.
-    pub(super) async fn join(
-        point: &Point,
-        transport: Arc<dyn Transport>,
-        to: &str,
-    ) -> anyhow::Result<Self> {
-        let node = node(transport, &"127.0.0.1:0".parse()?, &to.parse()?).await?;
-        let receiver = match point.workload.is_both_ways() {
+    /// With another channel between the same nodes, whose receiver takes nothing.
+    pub(crate) fn beside_a_stalled_one(mut self) -> Self {
+        self.stalled = true;
+        self
+    }
+}
+
+impl Contender for Channel {
+    type Side = End;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn help(&self) -> &'static str {
+        self.help
+    }
+
+    fn lacks(&self, _: &Setup) -> Option<String> {
+        None
+    }
+
+    async fn listen(&self, setup: &Setup, before: &[String], ready: Ready) -> anyhow::Result<End> {
+        let (listen, founder) = match before {
+            // A founder is known by its address before it listens: find a free port first.
+            [] => {
+                let free = Addr::from(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?);
+                (free.clone(), free)
+            }
+            [founder, ..] => ("127.0.0.1:0".parse()?, founder.parse()?),
+        };
+        let node = node((self.transport)(), &listen, &founder).await?;
+        let receiver = Some(node.receiver(THERE).await?);
+        let stalled = match self.stalled {
+            true => Some(node.receiver(STALLED).await?),
+            false => None,
+        };
+        ready.say(&founder);
+        let sender = match setup.both_ways {
+            true => Some(sender(&node, BACK, setup.senders).await?),
+            false => None,
+        };
+        Ok(End { node, sender, receiver, stalled, founded: before.is_empty() })
+    }
+
+    async fn connect(&self, setup: &Setup, to: &[String]) -> anyhow::Result<End> {
+        let founder = to.first().context("there is no receiver")?.parse()?;
+        let node = node((self.transport)(), &"127.0.0.1:0".parse()?, &founder).await?;
+        let receiver = match setup.both_ways {
             true => Some(node.receiver(BACK).await?),
             false => None,
         };
-        let sender = Some(sender(&node, THERE).await?);
-        if point.contender == Contender::GrpcStalled {
-            push_into_stalled(&node, point.size).await?;
+        let sender = Some(sender(&node, THERE, setup.receivers).await?);
+        if self.stalled {
+            push_into_stalled(&node, setup).await?;
         }
-        Ok(Self { node, sender, receiver, stalled: None })
+        Ok(End { node, sender, receiver, stalled: None, founded: false })
     }
 }
 
@@ -75,15 +104,15 @@ async fn node(
     Ok(Node::start(options, transport, Arc::new(membership)).await?)
 }
 
-async fn sender(node: &Node, namespace: &str) -> anyhow::Result<Sender<Msg>> {
+async fn sender(node: &Node, namespace: &str, receivers: usize) -> anyhow::Result<Sender<Msg>> {
     let sender = node.sender(namespace).await?;
-    sender.wait_for_receivers(1).await?;
+    sender.wait_for_receivers(receivers).await?;
     Ok(sender)
 }
 
 /// Pushes into the stalled channel until it is full, and goes on waiting there.
-async fn push_into_stalled(node: &Node, size: usize) -> anyhow::Result<()> {
-    let sender = sender(node, STALLED).await?;
+async fn push_into_stalled(node: &Node, setup: &Setup) -> anyhow::Result<()> {
+    let (sender, size) = (sender(node, STALLED, setup.receivers).await?, setup.size);
     let (full, is_full) = oneshot::channel();
     tokio::spawn(async move {
         let message = || Msg { id: 0, body: vec![0; size] };
@@ -94,15 +123,20 @@ async fn push_into_stalled(node: &Node, size: usize) -> anyhow::Result<()> {
     Ok(is_full.await?)
 }
 
-impl Side for Channel {
+/// One end of the channel: a node, and what it has opened.
+pub(crate) struct End {
+    node: Node,
+    sender: Option<Sender<Msg>>,
+    receiver: Option<Receiver<Msg>>,
+    stalled: Option<Receiver<Msg>>,
+    /// Whether the others need this one to leave in good order.
+    founded: bool,
+}
+
+impl Side for End {
     async fn send(&mut self, message: Msg) -> anyhow::Result<()> {
         let sender = self.sender.as_ref().context("this side does not send")?;
         sender.send(message).await.map_err(|error| error.without_value().into())
-    }
-
-    async fn push(&mut self) -> anyhow::Result<()> {
-        // A channel holds nothing back.
-        Ok(())
     }
 
     async fn recv(&mut self) -> anyhow::Result<Msg> {
@@ -117,8 +151,16 @@ impl Side for Channel {
             anyhow::ensure!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
         }
         drop((self.receiver, self.stalled));
-        // What a stalled receiver hands back has no other: that is as it should be.
-        let _dropped = self.node.shutdown().await;
-        Ok(())
+        if self.founded {
+            let mut links = self.node.links();
+            let alone = links.wait_for(|links| links.values().all(|link| !link.alive));
+            timeout(Duration::from_secs(10), alone).await.context("the others stay")??;
+        }
+        match self.node.shutdown().await {
+            // What a stalled receiver hands back has no other: that is as it should be. Of the channel
+            // that is measured, all was taken.
+            Err(ShutdownError::Astray { unknown: 0, .. }) => Ok(()),
+            ended => Ok(ended?),
+        }
     }
 }

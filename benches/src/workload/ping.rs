@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Order, Source};
-use crate::{Point, contender::Side, report::Report};
+use crate::{Point, Side, report::Report};
 
-/// Round trips that come first and are not counted: buffers and estimates settle.
+/// Round trips that come first and are not counted, or half of all: buffers and estimates settle.
 const WARM_UP: usize = 500;
 
 pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<Report> {
@@ -19,7 +19,7 @@ pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<
         anyhow::ensure!(order.accept(&side.recv().await?)?, "the receiver ended the run");
         took.push(began.elapsed());
     }
-    took.drain(..WARM_UP.min(took.len()));
+    took.drain(..WARM_UP.min(took.len() / 2));
     Ok(Report {
         count: took.len() as u64,
         secs: took.iter().sum::<Duration>().as_secs_f64(),

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Order, Source};
-use crate::{Point, contender::Side, report::Report};
+use crate::{Point, Side, report::Report};
 
 pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<Report> {
     for message in Source::new(point) {
