@@ -66,13 +66,16 @@ impl Side for Socket {
         Ok(())
     }
 
-    async fn recv(&mut self) -> anyhow::Result<Msg> {
+    async fn recv(&mut self) -> anyhow::Result<Option<Msg>> {
         loop {
             if let Some(message) = Msg::take(&mut self.read)? {
-                return Ok(message);
+                return Ok(Some(message));
             }
             self.read.reserve(BATCH);
-            anyhow::ensure!(self.stream.read_buf(&mut self.read).await? > 0, "the peer went away");
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                anyhow::ensure!(self.read.is_empty(), "the peer went away within a message");
+                return Ok(None);
+            }
         }
     }
 

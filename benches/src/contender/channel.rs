@@ -139,9 +139,9 @@ impl Side for End {
         sender.send(message).await.map_err(|error| error.without_value().into())
     }
 
-    async fn recv(&mut self) -> anyhow::Result<Msg> {
+    async fn recv(&mut self) -> anyhow::Result<Option<Msg>> {
         let receiver = self.receiver.as_mut().context("this side does not receive")?;
-        receiver.recv().await?.context("the receiver was closed")
+        Ok(receiver.recv().await?)
     }
 
     async fn end(self) -> anyhow::Result<()> {

@@ -93,10 +93,13 @@ pub trait Side: Send + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// The next message. While none is there, it lets other futures of its task have a turn every now and
-    /// then, and it may be dropped when nothing more will come.
-    fn recv(&mut self) -> impl Future<Output = anyhow::Result<Msg>> + Send;
+    /// The next message. Nothing, if the senders have ended: those who cannot know that wait.
+    ///
+    /// While it waits, it lets other futures of its task have a turn every now and then, and it may be
+    /// dropped once it is known that no message is left.
+    fn recv(&mut self) -> impl Future<Output = anyhow::Result<Option<Msg>>> + Send;
 
-    /// Waits until all that was sent is there, or surely will be, and checks what can be checked.
+    /// Waits until all that was sent is there, or surely will be, and checks what can be checked. On a
+    /// sender's end it may wait until receivers whose [`recv`](Self::recv) has found nothing have ended.
     fn end(self) -> impl Future<Output = anyhow::Result<()>> + Send;
 }

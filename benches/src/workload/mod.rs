@@ -4,6 +4,7 @@ mod msg;
 mod ping;
 mod throughput;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use tokio::time::Instant;
 
@@ -46,6 +47,11 @@ pub(crate) async fn receive(point: &Point, mut side: impl Side) -> anyhow::Resul
     };
     side.end().await?;
     Ok(report)
+}
+
+/// The next message, of a sender that says when it ends.
+async fn next(side: &mut impl Side) -> anyhow::Result<Msg> {
+    side.recv().await?.context("the other side went away")
 }
 
 /// Makes messages until the time is up.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Order, Source};
+use super::{Order, Source, next};
 use crate::{Point, Side, report::Report};
 
 /// Round trips that come first and are not counted, or half of all: buffers and estimates settle.
@@ -16,7 +16,7 @@ pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<
         let began = Instant::now();
         side.send(message).await?;
         side.push().await?;
-        anyhow::ensure!(order.accept(&side.recv().await?)?, "the receiver ended the run");
+        anyhow::ensure!(order.accept(&next(side).await?)?, "the receiver ended the run");
         took.push(began.elapsed());
     }
     took.drain(..WARM_UP.min(took.len() / 2));
@@ -31,7 +31,7 @@ pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<
 pub(super) async fn receive(side: &mut impl Side) -> anyhow::Result<Report> {
     let mut order = Order::default();
     loop {
-        let message = side.recv().await?;
+        let message = next(side).await?;
         if !order.accept(&message)? {
             return Ok(Report::default());
         }
