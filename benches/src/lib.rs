@@ -25,7 +25,7 @@ mod table;
 mod tests;
 mod workload;
 
-pub use contender::{Bare, Contender, Contenders, Ready, Setup, Side};
+pub use contender::{Bare, Contender, Contenders, InTurn, Ready, Setup, Side};
 pub use workload::Msg;
 
 use args::{Args, Point};

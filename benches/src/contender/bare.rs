@@ -2,20 +2,21 @@
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
 };
 
-use super::{Contender, Ready, Setup, Side};
+use super::{
+    Contender, InTurn, Ready, Setup, Side,
+    framed::{self, BATCH},
+};
 use crate::Msg;
-
-const BATCH: usize = 64 * 1024;
 
 /// Bare tokio TCP.
 pub struct Bare;
 
 impl Contender for Bare {
-    type Side = Socket;
+    type Side = Sockets;
 
     fn name(&self) -> &'static str {
         "bare"
@@ -25,39 +26,39 @@ impl Contender for Bare {
         "Bare tokio TCP, one task a side, encoded into a 64 KiB write buffer"
     }
 
-    async fn listen(&self, _: &Setup, _: &[String], ready: Ready) -> anyhow::Result<Socket> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        ready.say(listener.local_addr()?);
-        Socket::over(listener.accept().await?.0)
+    fn lacks(&self, setup: &Setup) -> Option<String> {
+        (setup.senders > 1).then(|| "it has one sender".to_owned())
     }
 
-    async fn connect(&self, _: &Setup, to: &[String]) -> anyhow::Result<Socket> {
-        Socket::over(TcpStream::connect(&to[0]).await?)
+    async fn listen(&self, _: &Setup, _: &[String], ready: Ready) -> anyhow::Result<Sockets> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        ready.say(listener.local_addr()?);
+        Ok(Sockets(InTurn::new([Socket::new(listener.accept().await?.0)?])))
+    }
+
+    async fn connect(&self, _: &Setup, to: &[String]) -> anyhow::Result<Sockets> {
+        let mut all = Vec::new();
+        for to in to {
+            all.push(Socket::new(TcpStream::connect(to).await?)?);
+        }
+        Ok(Sockets(InTurn::new(all)))
     }
 }
 
-/// One end of a socket, and what is on its way in and out.
-pub struct Socket {
+/// One socket for each receiver.
+pub struct Sockets(InTurn<Socket>);
+
+/// A socket, and what is on its way out and in.
+struct Socket {
     stream: TcpStream,
     out: Vec<u8>,
     read: BytesMut,
 }
 
 impl Socket {
-    fn over(stream: TcpStream) -> anyhow::Result<Self> {
+    fn new(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
-        let (out, read) = (Vec::with_capacity(2 * BATCH), BytesMut::with_capacity(4 * BATCH));
-        Ok(Self { stream, out, read })
-    }
-}
-
-impl Side for Socket {
-    async fn send(&mut self, message: Msg) -> anyhow::Result<()> {
-        message.put(&mut self.out)?;
-        if self.out.len() >= BATCH {
-            self.push().await?;
-        }
-        Ok(())
+        Ok(Self { stream, out: Vec::with_capacity(2 * BATCH), read: framed::buffer() })
     }
 
     async fn push(&mut self) -> anyhow::Result<()> {
@@ -65,22 +66,35 @@ impl Side for Socket {
         self.out.clear();
         Ok(())
     }
+}
+
+impl Side for Sockets {
+    async fn send(&mut self, message: Msg) -> anyhow::Result<()> {
+        let socket = self.0.turn();
+        message.put(&mut socket.out)?;
+        if socket.out.len() >= BATCH {
+            socket.push().await?;
+        }
+        Ok(())
+    }
+
+    async fn push(&mut self) -> anyhow::Result<()> {
+        for socket in self.0.all() {
+            socket.push().await?;
+        }
+        Ok(())
+    }
 
     async fn recv(&mut self) -> anyhow::Result<Option<Msg>> {
-        loop {
-            if let Some(message) = Msg::take(&mut self.read)? {
-                return Ok(Some(message));
-            }
-            self.read.reserve(BATCH);
-            if self.stream.read_buf(&mut self.read).await? == 0 {
-                anyhow::ensure!(self.read.is_empty(), "the peer went away within a message");
-                return Ok(None);
-            }
-        }
+        let Socket { stream, read, .. } = self.0.first();
+        framed::read(stream, read).await
     }
 
     async fn end(mut self) -> anyhow::Result<()> {
         self.push().await?;
-        Ok(self.stream.shutdown().await?)
+        for socket in self.0.all() {
+            socket.stream.shutdown().await?;
+        }
+        Ok(())
     }
 }

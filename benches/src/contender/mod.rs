@@ -2,12 +2,17 @@
 
 mod bare;
 mod channel;
+mod framed;
+mod grpc;
+mod in_turn;
+mod queue;
+mod quic;
 mod registry;
 
 use crate::Msg;
 
 pub use bare::Bare;
-pub(crate) use channel::Channel;
+pub use in_turn::InTurn;
 pub use registry::Contenders;
 pub(crate) use registry::Known;
 
@@ -67,6 +72,14 @@ pub struct Setup {
     pub both_ways: bool,
     /// The size of messages, in bytes.
     pub size: usize,
+}
+
+impl Setup {
+    /// How many messages wait in a queue of those that have one: 1,024, or fewer where these would be more
+    /// than 16 MiB.
+    pub fn queue(&self) -> usize {
+        ((16 << 20) / self.size.max(1)).clamp(16, 1024)
+    }
 }
 
 /// Tells where a receiver can be reached.

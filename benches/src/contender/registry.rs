@@ -6,7 +6,13 @@ use dchan_conformance::{tcp::TcpTransport, unary::UnaryTransport};
 use dchan_transport_grpc::GrpcTransport;
 use dchan_transport_quic::QuicTransport;
 
-use super::{Bare, Channel, Contender};
+use super::{
+    Bare, Contender,
+    channel::{Local, Over},
+    grpc::{Batch, Item, Streamed, Unary},
+    queue::Mpsc,
+    quic::Quinn,
+};
 use crate::play::Player;
 
 /// All that can be measured, by name.
@@ -39,24 +45,37 @@ impl Contenders {
     pub fn new() -> Self {
         let mut all = Self(Vec::new());
         all.add(Bare);
-        all.add(Channel::new(
+        all.add(Over::new(
             "tcp",
             "dchan over the plain TCP transport of the conformance package",
-            || Arc::new(TcpTransport),
+            || TcpTransport,
         ));
-        all.add(Channel::new("grpc", "dchan over gRPC", || Arc::new(GrpcTransport::new())));
-        let stalled = Channel::new(
+        all.add(Over::new("grpc", "dchan over gRPC", GrpcTransport::new));
+        let stalled = Over::new(
             "grpc-stalled",
             "The same, while another channel between the same two nodes has a receiver that takes nothing",
-            || Arc::new(GrpcTransport::new()),
+            GrpcTransport::new,
         );
         all.add(stalled.beside_a_stalled_one());
-        all.add(Channel::new("quic", "dchan over QUIC", || Arc::new(QuicTransport::new())));
-        all.add(Channel::new(
+        all.add(Over::new("quic", "dchan over QUIC", QuicTransport::new));
+        all.add(Over::new(
             "unary",
             "dchan over unary calls of gRPC, one at a time, of the conformance package",
-            || Arc::new(UnaryTransport),
+            || UnaryTransport,
         ));
+        all.add(Over::memory());
+        all.add(Local::default());
+        all.add(Mpsc::default());
+        all.add(Streamed::<Item>::new(
+            "tonic-item",
+            "Bare tonic, one call, a message of gRPC for each message",
+        ));
+        all.add(Streamed::<Batch>::new(
+            "tonic-batch",
+            "The same, messages packed into messages of gRPC of about 64 KiB",
+        ));
+        all.add(Unary);
+        all.add(Quinn);
         all
     }
 

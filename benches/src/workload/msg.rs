@@ -1,3 +1,5 @@
+use std::io::Write;
+
 use anyhow::Context;
 use bytes::Buf;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,16 @@ impl Msg {
         self.id == END
     }
 
+    /// Writes its bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write(&self, out: impl Write) -> anyhow::Result<()> {
+        postcard::to_io(self, out).context("encode")?;
+        Ok(())
+    }
+
     /// Its bytes, for those who carry bytes.
     ///
     /// # Errors
@@ -32,7 +44,7 @@ impl Msg {
     /// None that a message could cause.
     pub fn encode(&self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.body.len() + 16);
-        postcard::to_io(self, &mut bytes).context("encode")?;
+        self.write(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -53,7 +65,7 @@ impl Msg {
     pub fn put(&self, out: &mut Vec<u8>) -> anyhow::Result<()> {
         let at = out.len();
         out.extend_from_slice(&[0; 4]);
-        postcard::to_io(self, &mut *out).context("encode")?;
+        self.write(&mut *out)?;
         let len = (out.len() - at - 4) as u32;
         out[at..at + 4].copy_from_slice(&len.to_le_bytes());
         Ok(())
