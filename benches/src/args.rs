@@ -16,8 +16,9 @@ pub(crate) struct Args {
 impl Args {
     /// Reads the command line, on which contenders are called what these are called.
     pub(crate) fn parse(contenders: &Contenders) -> Self {
-        let command =
-            Self::command().mut_arg("contenders", |arg| arg.value_parser(contenders.words()));
+        let command = Self::command().mut_arg("contenders", |arg| {
+            arg.value_parser(contenders.words()).default_value(contenders.default())
+        });
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
     }
 }

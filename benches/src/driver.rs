@@ -31,7 +31,7 @@ pub(crate) struct Plan {
     #[arg(long, value_delimiter = ',', default_value = "16,1024,65536")]
     sizes: Vec<usize>,
     /// What is measured. The first is what the others are compared with.
-    #[arg(long, value_delimiter = ',', default_value = "bare,tcp,grpc,quic")]
+    #[arg(long, value_delimiter = ',')]
     contenders: Vec<String>,
 }
 

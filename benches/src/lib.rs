@@ -23,6 +23,7 @@ mod report;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod workload;
 
 pub use contender::{Bare, Contender, Contenders, InTurn, Ready, Setup, Side};

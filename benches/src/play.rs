@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::{Contender, Contenders, Point, Ready, args::Role, report::Report, workload};
+use crate::{Contender, Contenders, Point, Ready, args::Role, report::Report, trial, workload};
 
 /// Plays a part to its end, and tells the driver.
 pub(crate) async fn play(contenders: Contenders, role: Role) -> anyhow::Result<()> {
@@ -58,6 +58,8 @@ pub(crate) trait Player: Send + Sync {
     ) -> anyhow::Result<Report>;
     /// Sends to the end.
     async fn send(&self, point: &Point, to: &[String]) -> anyhow::Result<Report>;
+    /// Carries some messages in each shape that it can have.
+    async fn try_shapes(self: Arc<Self>) -> anyhow::Result<()>;
 }
 
 #[async_trait]
@@ -77,5 +79,9 @@ impl<C: Contender> Player for C {
 
     async fn send(&self, point: &Point, to: &[String]) -> anyhow::Result<Report> {
         workload::send(point, self.connect(&point.setup(), to).await?).await
+    }
+
+    async fn try_shapes(self: Arc<Self>) -> anyhow::Result<()> {
+        trial::carry(self).await
     }
 }

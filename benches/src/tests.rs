@@ -1,27 +1,20 @@
-//! Each contender carries all workloads: what it is asked for by the driver, though in one process.
+//! Each contender carries what the driver asks it for, though in one process.
 
-use std::time::Duration;
+use tokio::task::JoinSet;
 
-use clap::ValueEnum;
-use tokio::time::timeout;
-
-use crate::{Contenders, Point, Workload, play};
+use crate::Contenders;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_contender_carries_every_workload() {
+async fn every_contender_carries_everything_that_it_can() {
     let contenders = Contenders::new();
-    for known in contenders.all() {
-        for &workload in Workload::value_variants() {
-            let contender = known.name.to_owned();
-            let point = Point { workload, contender, size: 100, secs: 0.02 };
-            let run = play::both(known.player(), point.clone());
-            let run = timeout(Duration::from_secs(60), run).await;
-            let [sent, received] =
-                run.expect("an end").unwrap_or_else(|e| panic!("{point:?}: {e:#}"));
-            let counted = if workload == Workload::Ping { sent } else { received };
-            assert!(counted.count > 0 && counted.secs > 0.0, "{point:?}: {counted:?}");
-        }
+    let mut trials = JoinSet::new();
+    for name in contenders.names() {
+        let contenders = contenders.clone();
+        trials.spawn(async move {
+            contenders.try_out(name).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        });
     }
+    trials.join_all().await;
 }
 
 #[test]

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{
+    ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 use dchan_conformance::{tcp::TcpTransport, unary::UnaryTransport};
 use dchan_transport_grpc::GrpcTransport;
 use dchan_transport_quic::QuicTransport;
@@ -13,11 +16,17 @@ use super::{
     queue::Mpsc,
     quic::Quinn,
 };
-use crate::play::Player;
+use crate::{
+    Point, Workload,
+    play::{Player, both},
+};
 
 /// All that can be measured, by name.
 #[derive(Clone)]
-pub struct Contenders(Vec<Known>);
+pub struct Contenders {
+    all: Vec<Known>,
+    default: &'static str,
+}
 
 /// A contender, and what is asked of it before it plays.
 #[derive(Clone)]
@@ -43,7 +52,7 @@ impl Default for Contenders {
 impl Contenders {
     /// Those of this package.
     pub fn new() -> Self {
-        let mut all = Self(Vec::new());
+        let mut all = Self { all: Vec::new(), default: "bare,tcp,grpc,quic" };
         all.add(Bare);
         all.add(Over::new(
             "tcp",
@@ -86,25 +95,57 @@ impl Contenders {
     /// There is one of its name already.
     pub fn add(&mut self, contender: impl Contender) {
         let (name, help) = (contender.name(), contender.help());
-        let is_free = self.0.iter().all(|known| known.name != name);
+        let is_free = self.all.iter().all(|known| known.name != name);
         assert!(is_free, "two contenders are called {name}");
         let in_one_process = contender.in_one_process();
-        self.0.push(Known { name, help, in_one_process, player: Arc::new(contender) });
+        self.all.push(Known { name, help, in_one_process, player: Arc::new(contender) });
     }
 
-    #[cfg(test)]
-    pub(crate) fn all(&self) -> &[Known] {
-        &self.0
+    /// Lets one of them carry some messages, in each workload and in each shape that it can have, all in
+    /// this process: what a test of a contender does.
+    ///
+    /// # Errors
+    ///
+    /// It is not known, it failed, or messages were missing or out of order. One that says that it cannot
+    /// run here is left alone.
+    pub async fn try_out(&self, name: &str) -> anyhow::Result<()> {
+        let known = self.get(name)?;
+        for &workload in Workload::value_variants() {
+            let point = Point { workload, contender: name.to_owned(), size: 100, secs: 0.02 };
+            if known.player().lacks(&point).is_some() {
+                continue;
+            }
+            let [sent, received] = both(known.player(), point.clone()).await?;
+            let counted = if workload == Workload::Ping { sent } else { received };
+            anyhow::ensure!(counted.count > 0 && counted.secs > 0.0, "{point:?}: {counted:?}");
+        }
+        known.player().try_shapes().await
+    }
+
+    /// The names of all.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.all.iter().map(|known| known.name)
+    }
+
+    /// Measures these, unless the command line says otherwise: names with commas between them.
+    #[must_use]
+    pub fn by_default(mut self, names: &'static str) -> Self {
+        self.default = names;
+        self
+    }
+
+    pub(crate) fn default(&self) -> &'static str {
+        self.default
     }
 
     pub(crate) fn get(&self, name: &str) -> anyhow::Result<&Known> {
-        let known = self.0.iter().find(|known| known.name == name);
+        let known = self.all.iter().find(|known| known.name == name);
         known.with_context(|| format!("there is no contender {name:?}"))
     }
 
     /// What the command line accepts.
     pub(crate) fn words(&self) -> PossibleValuesParser {
-        self.0
+        self.all
             .iter()
             .map(|known| PossibleValue::new(known.name).help(known.help))
             .collect::<Vec<_>>()

@@ -1,7 +1,6 @@
-use std::io::Write;
-
 use anyhow::Context;
-use bytes::Buf;
+use bytes::{Buf, BufMut};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// The id of the message that ends a run.
@@ -27,17 +26,16 @@ impl Msg {
         self.id == END
     }
 
-    /// Writes its bytes.
+    /// Appends its bytes, for those who carry bytes.
     ///
     /// # Errors
     ///
-    /// Those of `out`.
-    pub fn write(&self, out: impl Write) -> anyhow::Result<()> {
-        postcard::to_io(self, out).context("encode")?;
-        Ok(())
+    /// None that a message could cause.
+    pub fn write(&self, out: &mut impl BufMut) -> anyhow::Result<()> {
+        postcard::serialize_with_flavor(self, Into(out)).context("encode")
     }
 
-    /// Its bytes, for those who carry bytes.
+    /// Its bytes alone.
     ///
     /// # Errors
     ///
@@ -65,7 +63,7 @@ impl Msg {
     pub fn put(&self, out: &mut Vec<u8>) -> anyhow::Result<()> {
         let at = out.len();
         out.extend_from_slice(&[0; 4]);
-        self.write(&mut *out)?;
+        self.write(out)?;
         let len = (out.len() - at - 4) as u32;
         out[at..at + 4].copy_from_slice(&len.to_le_bytes());
         Ok(())
@@ -85,5 +83,28 @@ impl Msg {
         let message = Self::decode(body)?;
         from.advance(4 + len);
         Ok(Some(message))
+    }
+}
+
+/// Writes where it is to be sent from.
+struct Into<'a, B>(&'a mut B);
+
+impl<B: BufMut> Flavor for Into<'_, B> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.put_u8(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.put_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }

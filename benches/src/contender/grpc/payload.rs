@@ -36,7 +36,7 @@ impl Payload for Item {
     }
 
     fn encode(self, out: &mut EncodeBuf<'_>) -> anyhow::Result<()> {
-        self.0.iter().try_for_each(|message| message.write(out.writer()))
+        self.0.iter().try_for_each(|message| message.write(out))
     }
 
     fn decode(from: &mut DecodeBuf<'_>) -> anyhow::Result<Self> {
