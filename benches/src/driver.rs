@@ -9,7 +9,8 @@ use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::{
-    Contender, Point, Workload,
+    Contenders, Point, Workload,
+    contender::Known,
     report::{Report, line},
     table,
 };
@@ -30,11 +31,11 @@ pub(crate) struct Plan {
     #[arg(long, value_delimiter = ',', default_value = "16,1024,65536")]
     sizes: Vec<usize>,
     /// What is measured. The first is what the others are compared with.
-    #[arg(long, value_delimiter = ',', default_value = "bare,tcp,grpc,quic")]
-    contenders: Vec<Contender>,
+    #[arg(long, value_delimiter = ',')]
+    contenders: Vec<String>,
 }
 
-/// What both processes of a run have used and seen together.
+/// What all processes of a run have used and seen together.
 pub(crate) struct Run {
     /// Messages, or round trips, a second.
     pub(crate) rate: f64,
@@ -44,18 +45,19 @@ pub(crate) struct Run {
     pub(crate) percentiles: [f64; 3],
 }
 
-pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
+pub(crate) fn run(plan: &Plan, contenders: &Contenders) -> anyhow::Result<()> {
     for &workload in &plan.workloads {
         table::print_head(workload);
         for &size in &plan.sizes {
-            let mut runs: Vec<Vec<Run>> = plan.contenders.iter().map(|_| Vec::new()).collect();
+            let points = points(plan, contenders, workload, size)?;
+            let mut runs: Vec<Vec<Run>> = points.iter().map(|_| Vec::new()).collect();
             for _ in 0..plan.reps {
-                for (&contender, runs) in plan.contenders.iter().zip(&mut runs) {
-                    runs.push(measure(&Point { workload, contender, size, secs: plan.secs })?);
+                for ((known, point), runs) in points.iter().zip(&mut runs) {
+                    runs.push(measure(known, point).with_context(|| format!("{point:?}"))?);
                 }
             }
-            for (&contender, of) in plan.contenders.iter().zip(&runs) {
-                table::print_row(workload, size, contender, of, &runs[0]);
+            for ((known, _), of) in points.iter().zip(&runs) {
+                table::print_row(workload, size, known.name, of, &runs[0]);
             }
         }
         println!();
@@ -63,11 +65,43 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(point: &Point) -> anyhow::Result<Run> {
-    let mut receiver = Process::start("receive", point, None)?;
-    let addr = line(&mut receiver.says, "ready")?;
-    let mut sender = Process::start("send", point, Some(&addr))?;
-    let (sent, received) = (Report::read(&mut sender.says)?, Report::read(&mut receiver.says)?);
+/// The points of those that can run this. Of the others, it is said why not.
+fn points<'a>(
+    plan: &Plan,
+    contenders: &'a Contenders,
+    workload: Workload,
+    size: usize,
+) -> anyhow::Result<Vec<(&'a Known, Point)>> {
+    let mut points = Vec::new();
+    for name in &plan.contenders {
+        let (known, contender) = (contenders.get(name)?, name.clone());
+        let point = Point { workload, contender, size, secs: plan.secs };
+        match known.player().lacks(&point) {
+            None => points.push((known, point)),
+            Some(why) => eprintln!("{name} is left out of {} {size}: {why}", word(workload)),
+        }
+    }
+    Ok(points)
+}
+
+fn measure(known: &Known, point: &Point) -> anyhow::Result<Run> {
+    let [sent, received] = match known.in_one_process {
+        true => {
+            let mut both = Process::start("both", point, &[])?;
+            let reports = [both.report()?, both.report()?];
+            both.end()?;
+            reports
+        }
+        false => {
+            let mut receiver = Process::start("receive", point, &[])?;
+            let addr = line(&mut receiver.says, "ready")?;
+            let mut sender = Process::start("send", point, &["--to", &addr])?;
+            let reports = [sender.report()?, receiver.report()?];
+            sender.end()?;
+            receiver.end()?;
+            reports
+        }
+    };
     let counted = if point.workload == Workload::Ping { &sent } else { &received };
     Ok(Run {
         rate: counted.count as f64 / counted.secs,
@@ -83,17 +117,25 @@ struct Process {
 }
 
 impl Process {
-    fn start(role: &str, point: &Point, to: Option<&str>) -> anyhow::Result<Self> {
+    fn start(role: &str, point: &Point, more: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(role).args(["--workload", &name(point.workload)]);
-        command.args(["--contender", &name(point.contender)]);
+        command.arg(role).args(["--workload", &word(point.workload)]);
+        command.args(["--contender", &point.contender]);
         command.args(["--size", &point.size.to_string(), "--secs", &point.secs.to_string()]);
-        if let Some(to) = to {
-            command.args(["--to", to]);
-        }
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut child = command.args(more).stdout(Stdio::piped()).spawn()?;
         let says = BufReader::new(child.stdout.take().context("no output")?);
         Ok(Self { child, says })
+    }
+
+    fn report(&mut self) -> anyhow::Result<Report> {
+        Report::read(&mut self.says)
+    }
+
+    /// Waits for its end, which is to be a good one.
+    fn end(mut self) -> anyhow::Result<()> {
+        let status = self.child.wait()?;
+        anyhow::ensure!(status.success(), "a process ended with {status}");
+        Ok(())
     }
 }
 
@@ -104,7 +146,7 @@ impl Drop for Process {
     }
 }
 
-/// What a value is called on the command line.
-pub(crate) fn name(value: impl ValueEnum) -> String {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+/// What a workload is called on the command line.
+fn word(workload: Workload) -> String {
+    workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -23,12 +23,20 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Prints it, with what this process has used.
-    pub(crate) fn print(mut self) -> anyhow::Result<()> {
-        let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    /// Adds what this process has used, and those that it has started and seen end.
+    pub(crate) fn with_usage(self) -> anyhow::Result<Self> {
         let secs = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 * 1e-6;
-        self.cpu = secs(usage.user_time()) + secs(usage.system_time());
-        println!("done {}", serde_json::to_string(&self)?);
+        let mut cpu = 0.0;
+        for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+            let usage = getrusage(who)?;
+            cpu += secs(usage.user_time()) + secs(usage.system_time());
+        }
+        Ok(Self { cpu, ..self })
+    }
+
+    /// Tells it to the driver.
+    pub(crate) fn print(&self) -> anyhow::Result<()> {
+        println!("done {}", serde_json::to_string(self)?);
         Ok(())
     }
 

@@ -1,9 +1,6 @@
 //! Prints what was measured: medians, and in brackets the least and the most of the repetitions.
 
-use crate::{
-    Contender, Workload,
-    driver::{Run, name},
-};
+use crate::{Workload, driver::Run};
 
 pub(crate) fn print_head(workload: Workload) {
     let columns = match workload {
@@ -20,7 +17,7 @@ pub(crate) fn print_head(workload: Workload) {
 pub(crate) fn print_row(
     workload: Workload,
     size: usize,
-    contender: Contender,
+    contender: &str,
     runs: &[Run],
     first: &[Run],
 ) {
@@ -44,7 +41,7 @@ pub(crate) fn print_row(
             format!("{half} | {most} | {all} | {cpu:.1} | {half_ratio} | {most_ratio}")
         }
     };
-    println!("| {size} | {} | {cells} |", name(contender));
+    println!("| {size} | {contender} | {cells} |");
 }
 
 struct Spread {

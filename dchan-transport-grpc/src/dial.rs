@@ -1,26 +1,18 @@
-use std::task::{Context, Poll};
-
 use dchan_core::{Addr, Connection, ErrorKind, TransportError, tls::Tls};
-use futures::future::BoxFuture;
 use http::Uri;
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{Builder, SendRequest},
-    rt::Executor as _,
-};
+use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, sync::oneshot};
-use tonic::body::Body;
 
 use crate::{
     codec::Frames,
     error,
     halves::connection,
+    http2::{self, Channel},
     proto::transport_client::TransportClient,
     queue::Queue,
     secure::{self, Secured},
     tasks::Tasks,
-    transport,
 };
 
 /// Connects to a listener. Dropping the future drops the tasks, and the socket with them.
@@ -36,11 +28,7 @@ pub(crate) async fn dial(to: &Addr, tls: Option<&Tls>) -> Result<Connection, Tra
     };
 
     let tasks = Tasks::default();
-    let (requests, http) = Builder::new(tasks.executor())
-        .initial_stream_window_size(transport::STREAM_WINDOW)
-        .initial_connection_window_size(transport::CONNECTION_WINDOW)
-        .max_frame_size(transport::MAX_FRAME_SIZE)
-        .max_send_buf_size(transport::SEND_BUFFER)
+    let (requests, http) = http2::client(tasks.executor())
         .handshake(TokioIo::new(socket))
         .await
         .map_err(|error| clue.explain(error::hyper("dial", to, error)))?;
@@ -82,22 +70,5 @@ fn never_called(
     match over {
         Ok(Err(error)) => error::hyper("dial", to, error),
         _ => TransportError::new(ErrorKind::Broken, "dial", to),
-    }
-}
-
-/// A connection of hyper's as tonic wants it.
-pub(crate) struct Channel(pub(crate) SendRequest<Body>);
-
-impl tower::Service<http::Request<Body>> for Channel {
-    type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
     }
 }

@@ -21,6 +21,8 @@ mod codec;
 mod dial;
 mod error;
 mod halves;
+#[doc(hidden)]
+pub mod http2;
 mod listen;
 mod queue;
 mod secure;

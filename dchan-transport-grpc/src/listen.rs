@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use dchan_core::{
     Addr, Connection, ErrorKind, Incoming, Listener, LogLimit, TransportError, tls::Tls,
 };
-use hyper::{rt::Executor as _, server::conn::http2::Builder};
+use hyper::rt::Executor as _;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -19,11 +19,11 @@ use crate::{
     codec::Frames,
     error,
     halves::connection,
+    http2,
     proto::transport_server::{Transport, TransportServer},
     queue::{Answer, Queue},
     secure::{self, Secured},
     tasks::Tasks,
-    transport,
 };
 
 /// How long to wait for sockets when there are none left.
@@ -100,11 +100,7 @@ async fn serve(
     let service = TransportServer::new(door).max_decoding_message_size(Frames::MAX_BYTES);
 
     let tasks = Tasks::default();
-    let http = Builder::new(tasks.executor())
-        .initial_stream_window_size(transport::STREAM_WINDOW)
-        .initial_connection_window_size(transport::CONNECTION_WINDOW)
-        .max_frame_size(transport::MAX_FRAME_SIZE)
-        .max_send_buf_size(transport::SEND_BUFFER)
+    let http = http2::server(tasks.executor())
         .max_concurrent_streams(1)
         .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
     let (ended, end) = oneshot::channel();

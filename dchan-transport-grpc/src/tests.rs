@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     GrpcTransport,
     codec::{self, Frames},
-    dial::Channel,
+    http2::Channel,
     plain::{self, transport_client::TransportClient, transport_server},
 };
 

@@ -3,16 +3,6 @@ use dchan_core::{Addr, Connection, ErrorKind, Listener, Transport, TransportErro
 
 use crate::{dial, error, listen};
 
-/// How much a peer may send before this side has read it, in bytes: on a stream, and on a connection.
-/// Small windows stall: a round trip passes before more may come.
-pub(crate) const STREAM_WINDOW: u32 = 4 << 20;
-pub(crate) const CONNECTION_WINDOW: u32 = 8 << 20;
-/// How large a piece of HTTP/2 is, in bytes: room for a whole message as a rule. The default of 16 KiB
-/// costs a third of the throughput.
-pub(crate) const MAX_FRAME_SIZE: u32 = 256 * 1024;
-/// How much HTTP/2 holds back on the sending side, in bytes.
-pub(crate) const SEND_BUFFER: usize = 256 * 1024;
-
 /// Carries frames over gRPC, one call for each pair of nodes.
 ///
 /// The worst case in memory is about 6 MiB a connection: the window of 4 MiB that a peer may fill while

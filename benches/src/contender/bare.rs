@@ -1,53 +1,64 @@
 //! The practical limit: tokio TCP, one task a side, no queue, no credit, no resume.
 
-use anyhow::Context;
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
 };
 
-use super::Side;
-use crate::workload::Msg;
+use super::{
+    Contender, InTurn, Ready, Setup, Side,
+    framed::{self, BATCH},
+};
+use crate::Msg;
 
-const BATCH: usize = 64 * 1024;
+/// Bare tokio TCP.
+pub struct Bare;
 
-pub(super) struct Bare {
+impl Contender for Bare {
+    type Side = Sockets;
+
+    fn name(&self) -> &'static str {
+        "bare"
+    }
+
+    fn help(&self) -> &'static str {
+        "Bare tokio TCP, one task a side, encoded into a 64 KiB write buffer"
+    }
+
+    fn lacks(&self, setup: &Setup) -> Option<String> {
+        (setup.senders > 1).then(|| "it has one sender".to_owned())
+    }
+
+    async fn listen(&self, _: &Setup, _: &[String], ready: Ready) -> anyhow::Result<Sockets> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        ready.say(listener.local_addr()?);
+        Ok(Sockets(InTurn::new([Socket::new(listener.accept().await?.0)?])))
+    }
+
+    async fn connect(&self, _: &Setup, to: &[String]) -> anyhow::Result<Sockets> {
+        let mut all = Vec::new();
+        for to in to {
+            all.push(Socket::new(TcpStream::connect(to).await?)?);
+        }
+        Ok(Sockets(InTurn::new(all)))
+    }
+}
+
+/// One socket for each receiver.
+pub struct Sockets(InTurn<Socket>);
+
+/// A socket, and what is on its way out and in.
+struct Socket {
     stream: TcpStream,
     out: Vec<u8>,
     read: BytesMut,
 }
 
-impl Bare {
-    pub(super) async fn accept() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("ready {}", listener.local_addr()?);
-        Self::over(listener.accept().await?.0)
-    }
-
-    pub(super) async fn connect(to: &str) -> anyhow::Result<Self> {
-        Self::over(TcpStream::connect(to).await?)
-    }
-
-    fn over(stream: TcpStream) -> anyhow::Result<Self> {
+impl Socket {
+    fn new(stream: TcpStream) -> anyhow::Result<Self> {
         stream.set_nodelay(true)?;
-        let (out, read) = (Vec::with_capacity(2 * BATCH), BytesMut::with_capacity(4 * BATCH));
-        Ok(Self { stream, out, read })
-    }
-}
-
-impl Side for Bare {
-    async fn send(&mut self, message: Msg) -> anyhow::Result<()> {
-        let at = self.out.len();
-        self.out.extend_from_slice(&[0; 4]);
-        self.out =
-            postcard::to_extend(&message, std::mem::take(&mut self.out)).context("encode")?;
-        let len = (self.out.len() - at - 4) as u32;
-        self.out[at..at + 4].copy_from_slice(&len.to_le_bytes());
-        if self.out.len() >= BATCH {
-            self.push().await?;
-        }
-        Ok(())
+        Ok(Self { stream, out: Vec::with_capacity(2 * BATCH), read: framed::buffer() })
     }
 
     async fn push(&mut self) -> anyhow::Result<()> {
@@ -55,23 +66,35 @@ impl Side for Bare {
         self.out.clear();
         Ok(())
     }
+}
 
-    async fn recv(&mut self) -> anyhow::Result<Msg> {
-        loop {
-            if let Some(len) = self.read.first_chunk().map(|len| u32::from_le_bytes(*len) as usize)
-                && let Some(body) = self.read.get(4..4 + len)
-            {
-                let message = postcard::from_bytes(body)?;
-                self.read.advance(4 + len);
-                return Ok(message);
-            }
-            self.read.reserve(BATCH);
-            anyhow::ensure!(self.stream.read_buf(&mut self.read).await? > 0, "the peer went away");
+impl Side for Sockets {
+    async fn send(&mut self, message: Msg) -> anyhow::Result<()> {
+        let socket = self.0.turn();
+        message.put(&mut socket.out)?;
+        if socket.out.len() >= BATCH {
+            socket.push().await?;
         }
+        Ok(())
+    }
+
+    async fn push(&mut self) -> anyhow::Result<()> {
+        for socket in self.0.all() {
+            socket.push().await?;
+        }
+        Ok(())
+    }
+
+    async fn recv(&mut self) -> anyhow::Result<Option<Msg>> {
+        let Socket { stream, read, .. } = self.0.first();
+        framed::read(stream, read).await
     }
 
     async fn end(mut self) -> anyhow::Result<()> {
         self.push().await?;
-        Ok(self.stream.shutdown().await?)
+        for socket in self.0.all() {
+            socket.stream.shutdown().await?;
+        }
+        Ok(())
     }
 }

@@ -1,16 +1,16 @@
 //! What every contender carries, and how it is counted.
 
+mod msg;
 mod ping;
 mod throughput;
 
+use anyhow::Context;
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{Point, contender::Side};
+use crate::{Point, Side, report::Report};
 
-/// The id of the message that ends a run.
-const END: u64 = u64::MAX;
+pub use msg::Msg;
 
 /// What the messages are sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,40 +28,30 @@ impl Workload {
     }
 }
 
-/// A message: its number, and as many bytes as the point asks for.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Msg {
-    pub(crate) id: u64,
-    #[serde(with = "serde_bytes")]
-    pub(crate) body: Vec<u8>,
-}
-
-impl Msg {
-    /// Ends a run.
-    fn end() -> Self {
-        Self { id: END, body: Vec::new() }
-    }
-}
-
-/// Sends, and reports.
-pub(crate) async fn send(point: &Point, mut side: impl Side) -> anyhow::Result<()> {
+/// Sends to the end.
+pub(crate) async fn send(point: &Point, mut side: impl Side) -> anyhow::Result<Report> {
     let report = match point.workload {
         Workload::Throughput => throughput::send(point, &mut side).await?,
         Workload::Ping => ping::send(point, &mut side).await?,
     };
     side.send(Msg::end()).await?;
     side.end().await?;
-    report.print()
+    Ok(report)
 }
 
-/// Receives until the sender ends the run, and reports.
-pub(crate) async fn receive(point: &Point, mut side: impl Side) -> anyhow::Result<()> {
+/// Receives until the sender ends the run.
+pub(crate) async fn receive(point: &Point, mut side: impl Side) -> anyhow::Result<Report> {
     let report = match point.workload {
         Workload::Throughput => throughput::receive(&mut side).await?,
         Workload::Ping => ping::receive(&mut side).await?,
     };
-    report.print()?;
-    side.end().await
+    side.end().await?;
+    Ok(report)
+}
+
+/// The next message, of a sender that says when it ends.
+async fn next(side: &mut impl Side) -> anyhow::Result<Msg> {
+    side.recv().await?.context("the other side went away")
 }
 
 /// Makes messages until the time is up.
@@ -100,7 +90,7 @@ struct Order {
 impl Order {
     /// Whether there is more to come.
     fn accept(&mut self, message: &Msg) -> anyhow::Result<bool> {
-        if message.id == END {
+        if message.is_end() {
             return Ok(false);
         }
         anyhow::ensure!(message.id == self.next, "expected {}, found {}", self.next, message.id);

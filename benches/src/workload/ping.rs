@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Order, Source};
-use crate::{Point, contender::Side, report::Report};
+use super::{Order, Source, next};
+use crate::{Point, Side, report::Report};
 
-/// Round trips that come first and are not counted: buffers and estimates settle.
+/// Round trips that come first and are not counted, or half of all: buffers and estimates settle.
 const WARM_UP: usize = 500;
 
 pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<Report> {
@@ -16,10 +16,10 @@ pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<
         let began = Instant::now();
         side.send(message).await?;
         side.push().await?;
-        anyhow::ensure!(order.accept(&side.recv().await?)?, "the receiver ended the run");
+        anyhow::ensure!(order.accept(&next(side).await?)?, "the receiver ended the run");
         took.push(began.elapsed());
     }
-    took.drain(..WARM_UP.min(took.len()));
+    took.drain(..WARM_UP.min(took.len() / 2));
     Ok(Report {
         count: took.len() as u64,
         secs: took.iter().sum::<Duration>().as_secs_f64(),
@@ -31,7 +31,7 @@ pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<
 pub(super) async fn receive(side: &mut impl Side) -> anyhow::Result<Report> {
     let mut order = Order::default();
     loop {
-        let message = side.recv().await?;
+        let message = next(side).await?;
         if !order.accept(&message)? {
             return Ok(Report::default());
         }

@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::{Order, Source};
-use crate::{Point, contender::Side, report::Report};
+use super::{Order, Source, next};
+use crate::{Point, Side, report::Report};
 
 pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<Report> {
     for message in Source::new(point) {
@@ -15,7 +15,7 @@ pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<
 pub(super) async fn receive(side: &mut impl Side) -> anyhow::Result<Report> {
     let mut order = Order::default();
     let mut began = None;
-    while order.accept(&side.recv().await?)? {
+    while order.accept(&next(side).await?)? {
         began.get_or_insert_with(Instant::now);
     }
     let secs = began.map_or(0.0, |began| began.elapsed().as_secs_f64());

@@ -1,0 +1,31 @@
+//! Messages in a stream of bytes, each behind its length.
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::Msg;
+
+/// How many bytes are written and read at a time, about.
+pub(super) const BATCH: usize = 64 * 1024;
+
+/// Room for what has been read.
+pub(super) fn buffer() -> BytesMut {
+    BytesMut::with_capacity(4 * BATCH)
+}
+
+/// Reads the next message, if another one comes.
+pub(super) async fn read(
+    from: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> anyhow::Result<Option<Msg>> {
+    loop {
+        if let Some(message) = Msg::take(buffer)? {
+            return Ok(Some(message));
+        }
+        buffer.reserve(BATCH);
+        if from.read_buf(buffer).await? == 0 {
+            anyhow::ensure!(buffer.is_empty(), "the peer went away within a message");
+            return Ok(None);
+        }
+    }
+}
