@@ -9,7 +9,6 @@ use crate::{
     FrameBatch, LaneId, NodeId, codec,
     inbox::{Body, Inbox, Next, Source},
     lane::{Amount, Epoch, Outbound, SlotId},
-    router,
     wire::{Attach, Credit, Flags, LaneFrame, Records, Resumed},
 };
 
@@ -77,7 +76,7 @@ impl Pair {
         }
         let accepted = self
             .sender
-            .accept(Flags::default(), None, LARGEST, |writer| router::encode(value, writer));
+            .accept(Flags::default(), None, LARGEST, |writer| codec::encode(value, writer));
         accepted.expect("a message that can be encoded");
         true
     }
