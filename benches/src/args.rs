@@ -2,7 +2,9 @@
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{Contenders, Setup, Workload, driver};
+use dchan_core::Addr;
+
+use crate::{Contenders, Point, driver};
 
 /// Measures dchan beside the bare socket, and beside others.
 #[derive(Parser)]
@@ -43,6 +45,9 @@ pub(crate) enum Role {
         /// What the receivers have said.
         #[arg(long)]
         to: Vec<String>,
+        /// Which of several senders this is.
+        #[arg(long, default_value_t = 0)]
+        number: u64,
     },
     /// Does both, and reports twice: first as the sender.
     #[command(hide = true)]
@@ -50,25 +55,20 @@ pub(crate) enum Role {
         #[command(flatten)]
         point: Point,
     },
-}
-
-/// One point of the table.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Point {
-    #[arg(long)]
-    pub(crate) workload: Workload,
-    #[arg(long)]
-    pub(crate) contender: String,
-    #[arg(long)]
-    pub(crate) size: usize,
-    #[arg(long)]
-    pub(crate) secs: f64,
-}
-
-impl Point {
-    /// What its contender is to be ready for.
-    pub(crate) fn setup(&self) -> Setup {
-        let both_ways = self.workload.is_both_ways();
-        Setup { senders: 1, receivers: 1, both_ways, size: self.size }
-    }
+    /// Is a node that does what it is told on stdin.
+    #[command(hide = true)]
+    Node {
+        #[command(flatten)]
+        point: Point,
+        #[arg(long)]
+        listen: Addr,
+        #[arg(long = "founder")]
+        founders: Vec<Addr>,
+    },
+    /// Measures what is resident, and reports that.
+    #[command(hide = true)]
+    Memory {
+        #[command(flatten)]
+        point: Point,
+    },
 }

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::{Contender, Contenders, Point, Ready, args::Role, report::Report, trial, workload};
+use crate::{
+    Contender, Contenders, Point, Ready, Workload, args::Role, node, report::Report, trial,
+    workload,
+};
 
 /// Plays a part to its end, and tells the driver.
 pub(crate) async fn play(contenders: Contenders, role: Role) -> anyhow::Result<()> {
     match role {
         Role::Receive { point, before } => {
             let ready = Ready::new(|addr| println!("ready {addr}"));
-            let player = contenders.get(&point.contender)?.player();
-            player.receive(&point, &before, ready).await?.with_usage()?.print()
+            receive(&contenders, &point, &before, ready).await?.with_usage()?.print()
         }
-        Role::Send { point, to } => {
-            let player = contenders.get(&point.contender)?.player();
-            player.send(&point, &to).await?.with_usage()?.print()
+        Role::Send { point, to, number } => {
+            send(&contenders, &point, &to, number).await?.with_usage()?.print()
         }
         Role::Both { point } => {
             let player = contenders.get(&point.contender)?.player();
@@ -25,6 +26,46 @@ pub(crate) async fn play(contenders: Contenders, role: Role) -> anyhow::Result<(
             sent.print()?;
             received.with_usage()?.print()
         }
+        Role::Node { point, listen, founders } => {
+            let channel = contenders.get(&point.contender)?.channel()?;
+            node::obey(channel, &listen, founders).await?.with_usage()?.print()
+        }
+        Role::Memory { point } => {
+            let channel = contenders.get(&point.contender)?.channel()?;
+            let memory = workload::memory::measure(channel, &point).await?;
+            println!("done {}", serde_json::to_string(&memory)?);
+            Ok(())
+        }
+    }
+}
+
+async fn receive(
+    contenders: &Contenders,
+    point: &Point,
+    before: &[String],
+    ready: Ready,
+) -> anyhow::Result<Report> {
+    let known = contenders.get(&point.contender)?;
+    match point.workload {
+        Workload::Namespaces => workload::namespaces::receive(point, known.channel()?, ready).await,
+        _ => known.player().receive(point, before, ready).await,
+    }
+}
+
+async fn send(
+    contenders: &Contenders,
+    point: &Point,
+    to: &[String],
+    number: u64,
+) -> anyhow::Result<Report> {
+    let known = contenders.get(&point.contender)?;
+    match point.workload {
+        Workload::Namespaces => workload::namespaces::send(point, known.channel()?, to).await,
+        Workload::Tracked => {
+            let side = known.channel()?.connect(&point.setup(), to).await?;
+            workload::tracked::send(point, side).await
+        }
+        _ => known.player().send(point, to, number).await,
     }
 }
 
@@ -39,7 +80,7 @@ pub(crate) async fn both(player: Arc<dyn Player>, point: Point) -> anyhow::Resul
     let Ok(addr) = said.await else {
         return received.await?.and_then(|_| anyhow::bail!("the receiver was never ready"));
     };
-    let sent = tokio::spawn(async move { player.send(&point, &[addr]).await });
+    let sent = tokio::spawn(async move { player.send(&point, &[addr], 0).await });
     let (sent, received) = tokio::try_join!(sent, received)?;
     Ok([sent?, received?])
 }
@@ -56,8 +97,8 @@ pub(crate) trait Player: Send + Sync {
         before: &[String],
         ready: Ready,
     ) -> anyhow::Result<Report>;
-    /// Sends to the end.
-    async fn send(&self, point: &Point, to: &[String]) -> anyhow::Result<Report>;
+    /// Sends to the end, as the sender of that number.
+    async fn send(&self, point: &Point, to: &[String], number: u64) -> anyhow::Result<Report>;
     /// Carries some messages in each shape that it can have.
     async fn try_shapes(self: Arc<Self>) -> anyhow::Result<()>;
 }
@@ -77,8 +118,8 @@ impl<C: Contender> Player for C {
         workload::receive(point, self.listen(&point.setup(), before, ready).await?).await
     }
 
-    async fn send(&self, point: &Point, to: &[String]) -> anyhow::Result<Report> {
-        workload::send(point, self.connect(&point.setup(), to).await?).await
+    async fn send(&self, point: &Point, to: &[String], number: u64) -> anyhow::Result<Report> {
+        workload::send(point, self.connect(&point.setup(), to).await?, number).await
     }
 
     async fn try_shapes(self: Arc<Self>) -> anyhow::Result<()> {

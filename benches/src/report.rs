@@ -3,11 +3,9 @@
 use std::io::BufRead;
 
 use anyhow::Context;
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::TimeVal,
-};
 use serde::{Deserialize, Serialize};
+
+use crate::usage;
 
 /// What a process has seen. The one that counts fills in the rest.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -16,33 +14,28 @@ pub(crate) struct Report {
     pub(crate) count: u64,
     /// From the first to the last.
     pub(crate) secs: f64,
-    /// Seconds of processor time.
-    pub(crate) cpu: f64,
+    /// When the first one came, by the clock that all processes share.
+    pub(crate) began: f64,
+    /// The sum of the numbers of all messages: for runs with several receivers.
+    pub(crate) sum: u64,
     /// Of the round trips, in microseconds: half, 99 of 100 and 999 of 1,000 are not longer.
     pub(crate) percentiles: [f64; 3],
+    /// Seconds of processor time.
+    pub(crate) cpu: f64,
+    /// The most that was resident, in MiB.
+    pub(crate) peak: f64,
 }
 
 impl Report {
     /// Adds what this process has used, and those that it has started and seen end.
     pub(crate) fn with_usage(self) -> anyhow::Result<Self> {
-        let secs = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 * 1e-6;
-        let mut cpu = 0.0;
-        for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
-            let usage = getrusage(who)?;
-            cpu += secs(usage.user_time()) + secs(usage.system_time());
-        }
-        Ok(Self { cpu, ..self })
+        Ok(Self { cpu: usage::cpu()?, peak: usage::peak()?, ..self })
     }
 
     /// Tells it to the driver.
     pub(crate) fn print(&self) -> anyhow::Result<()> {
         println!("done {}", serde_json::to_string(self)?);
         Ok(())
-    }
-
-    /// Reads what was printed.
-    pub(crate) fn read(from: &mut impl BufRead) -> anyhow::Result<Self> {
-        Ok(serde_json::from_str(&line(from, "done")?)?)
     }
 }
 

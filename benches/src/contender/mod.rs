@@ -12,6 +12,7 @@ mod registry;
 use crate::Msg;
 
 pub use bare::Bare;
+pub(crate) use channel::{End, Over};
 pub use in_turn::InTurn;
 pub use registry::Contenders;
 pub(crate) use registry::Known;

@@ -1,10 +1,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{
-    ValueEnum,
-    builder::{PossibleValue, PossibleValuesParser},
-};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use dchan_conformance::{tcp::TcpTransport, unary::UnaryTransport};
 use dchan_transport_grpc::GrpcTransport;
 use dchan_transport_quic::QuicTransport;
@@ -35,9 +32,16 @@ pub(crate) struct Known {
     help: &'static str,
     pub(crate) in_one_process: bool,
     player: Arc<dyn Player>,
+    channel: Option<Arc<Over>>,
 }
 
 impl Known {
+    /// It, if it is a dchan channel between processes: for what only those have.
+    pub(crate) fn channel(&self) -> anyhow::Result<&Over> {
+        let channel = self.channel.as_deref();
+        channel.with_context(|| format!("{} is no dchan channel between processes", self.name))
+    }
+
     pub(crate) fn player(&self) -> Arc<dyn Player> {
         self.player.clone()
     }
@@ -54,20 +58,20 @@ impl Contenders {
     pub fn new() -> Self {
         let mut all = Self { all: Vec::new(), default: "bare,tcp,grpc,quic" };
         all.add(Bare);
-        all.add(Over::new(
+        all.add_channel(Over::new(
             "tcp",
             "dchan over the plain TCP transport of the conformance package",
             || TcpTransport,
         ));
-        all.add(Over::new("grpc", "dchan over gRPC", GrpcTransport::new));
+        all.add_channel(Over::new("grpc", "dchan over gRPC", GrpcTransport::new));
         let stalled = Over::new(
             "grpc-stalled",
             "The same, while another channel between the same two nodes has a receiver that takes nothing",
             GrpcTransport::new,
         );
-        all.add(stalled.beside_a_stalled_one());
-        all.add(Over::new("quic", "dchan over QUIC", QuicTransport::new));
-        all.add(Over::new(
+        all.add_channel(stalled.beside_a_stalled_one());
+        all.add_channel(Over::new("quic", "dchan over QUIC", QuicTransport::new));
+        all.add_channel(Over::new(
             "unary",
             "dchan over unary calls of gRPC, one at a time, of the conformance package",
             || UnaryTransport,
@@ -94,14 +98,23 @@ impl Contenders {
     ///
     /// There is one of its name already.
     pub fn add(&mut self, contender: impl Contender) {
+        self.push(Arc::new(contender), None);
+    }
+
+    fn add_channel(&mut self, channel: Over) {
+        let channel = Arc::new(channel);
+        self.push(channel.clone(), Some(channel));
+    }
+
+    fn push(&mut self, contender: Arc<impl Contender>, channel: Option<Arc<Over>>) {
         let (name, help) = (contender.name(), contender.help());
         let is_free = self.all.iter().all(|known| known.name != name);
         assert!(is_free, "two contenders are called {name}");
         let in_one_process = contender.in_one_process();
-        self.all.push(Known { name, help, in_one_process, player: Arc::new(contender) });
+        self.all.push(Known { name, help, in_one_process, player: contender, channel });
     }
 
-    /// Lets one of them carry some messages, in each workload and in each shape that it can have, all in
+    /// Lets one of them carry some messages, one way, both ways, and in each shape that it can have, all in
     /// this process: what a test of a contender does.
     ///
     /// # Errors
@@ -110,8 +123,9 @@ impl Contenders {
     /// run here is left alone.
     pub async fn try_out(&self, name: &str) -> anyhow::Result<()> {
         let known = self.get(name)?;
-        for &workload in Workload::value_variants() {
-            let point = Point { workload, contender: name.to_owned(), size: 100, secs: 0.02 };
+        for workload in [Workload::Throughput, Workload::Ping] {
+            let (case, contender) = (String::new(), name.to_owned());
+            let point = Point { workload, case, contender, size: 100, secs: 0.02 };
             if known.player().lacks(&point).is_some() {
                 continue;
             }

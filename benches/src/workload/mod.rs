@@ -1,49 +1,129 @@
-//! What every contender carries, and how it is counted.
+//! What is measured: what the processes of a run do.
 
+pub(crate) mod memory;
 mod msg;
+pub(crate) mod namespaces;
+mod order;
 mod ping;
+pub(crate) mod shape;
+mod source;
 mod throughput;
+pub(crate) mod tracked;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use tokio::time::Instant;
 
-use crate::{Point, Side, report::Report};
+use crate::{Point, Setup, Side, report::Report};
 
 pub use msg::Msg;
+use order::Order;
+use source::Source;
 
-/// What the messages are sent for.
+/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
-    /// As many as go, one way.
+    /// As many messages as go, one way.
     Throughput,
-    /// One at a time, there and back.
+    /// One message at a time, there and back.
     Ping,
+    /// One sender, four receivers: as many as go, and how evenly.
+    FanOut,
+    /// Sixteen senders, one receiver.
+    FanIn,
+    /// One sender, four receivers, and then the process of one of them is stopped: what the others get.
+    Stopped,
+    /// As many messages as go, in turn over one, 100 and 10,000 channels between two nodes.
+    Namespaces,
+    /// With receipts: none, each awaited before the next message, and 1,000 of them outstanding.
+    Tracked,
+    /// 10,000 receivers that are opened at one time on three nodes with a log on disk.
+    Registrations,
+    /// How long it takes to a first message, to a leader, and to another leader.
+    Times,
+    /// What links, channels and lanes take while nothing happens.
+    Memory,
 }
 
 impl Workload {
-    /// Whether messages go back, too.
-    pub(crate) fn is_both_ways(self) -> bool {
-        self == Self::Ping
+    /// What it is called on the command line.
+    pub(crate) fn word(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// The variants of it that are measured side by side, each beside the first.
+    pub(crate) fn cases(self) -> &'static [&'static str] {
+        match self {
+            Self::Stopped => &["all run", shape::ONE_STOPPED],
+            Self::Namespaces => &["1", "100", "10000"],
+            Self::Tracked => &["0", "1", "1000"],
+            _ => &[""],
+        }
+    }
+
+    /// The sizes of messages, in bytes, unless the command line says others.
+    pub(crate) fn sizes(self) -> &'static [usize] {
+        match self {
+            Self::Throughput => &[16, 1 << 10, 64 << 10, 1 << 20],
+            Self::Ping => &[16],
+            Self::FanOut | Self::FanIn | Self::Stopped | Self::Namespaces | Self::Tracked => {
+                &[1 << 10]
+            }
+            Self::Registrations | Self::Times | Self::Memory => &[],
+        }
+    }
+
+    /// Whether messages have a size that matters.
+    pub(crate) fn has_sizes(self) -> bool {
+        !self.sizes().is_empty()
+    }
+
+    /// Whether it is about what only dchan has.
+    pub(crate) fn is_of_dchan(self) -> bool {
+        match self {
+            Self::Throughput | Self::Ping | Self::FanOut | Self::FanIn | Self::Stopped => false,
+            Self::Namespaces | Self::Tracked | Self::Registrations | Self::Times | Self::Memory => {
+                true
+            }
+        }
+    }
+
+    /// What a contender is to be ready for.
+    pub(crate) fn setup(self, size: usize) -> Setup {
+        let (senders, receivers) = match self {
+            Self::FanOut | Self::Stopped => (1, 4),
+            Self::FanIn => (16, 1),
+            _ => (1, 1),
+        };
+        Setup { senders, receivers, both_ways: self == Self::Ping, size }
     }
 }
 
-/// Sends to the end.
-pub(crate) async fn send(point: &Point, mut side: impl Side) -> anyhow::Result<Report> {
+/// Sends to the end, as the sender of that number.
+pub(crate) async fn send(
+    point: &Point,
+    mut side: impl Side,
+    number: u64,
+) -> anyhow::Result<Report> {
     let report = match point.workload {
-        Workload::Throughput => throughput::send(point, &mut side).await?,
+        Workload::FanOut | Workload::FanIn | Workload::Stopped => {
+            return shape::send(point, side, number).await;
+        }
         Workload::Ping => ping::send(point, &mut side).await?,
+        _ => throughput::send(point, &mut side).await?,
     };
     side.send(Msg::end()).await?;
     side.end().await?;
     Ok(report)
 }
 
-/// Receives until the sender ends the run.
+/// Receives to the end.
 pub(crate) async fn receive(point: &Point, mut side: impl Side) -> anyhow::Result<Report> {
     let report = match point.workload {
-        Workload::Throughput => throughput::receive(&mut side).await?,
+        Workload::FanOut | Workload::FanIn | Workload::Stopped => {
+            return shape::receive(point, side).await;
+        }
         Workload::Ping => ping::receive(&mut side).await?,
+        _ => throughput::receive(&mut side).await?,
     };
     side.end().await?;
     Ok(report)
@@ -52,49 +132,4 @@ pub(crate) async fn receive(point: &Point, mut side: impl Side) -> anyhow::Resul
 /// The next message, of a sender that says when it ends.
 async fn next(side: &mut impl Side) -> anyhow::Result<Msg> {
     side.recv().await?.context("the other side went away")
-}
-
-/// Makes messages until the time is up.
-struct Source {
-    body: Vec<u8>,
-    next: u64,
-    began: Instant,
-    secs: f64,
-}
-
-impl Source {
-    fn new(point: &Point) -> Self {
-        let body = (0..point.size).map(|at| at as u8).collect();
-        Self { body, next: 0, began: Instant::now(), secs: point.secs }
-    }
-}
-
-impl Iterator for Source {
-    type Item = Msg;
-
-    fn next(&mut self) -> Option<Msg> {
-        if self.next.is_multiple_of(32) && self.began.elapsed().as_secs_f64() >= self.secs {
-            return None;
-        }
-        self.next += 1;
-        Some(Msg { id: self.next - 1, body: self.body.clone() })
-    }
-}
-
-/// Checks that messages come in order with none missing.
-#[derive(Default)]
-struct Order {
-    next: u64,
-}
-
-impl Order {
-    /// Whether there is more to come.
-    fn accept(&mut self, message: &Msg) -> anyhow::Result<bool> {
-        if message.is_end() {
-            return Ok(false);
-        }
-        anyhow::ensure!(message.id == self.next, "expected {}, found {}", self.next, message.id);
-        self.next += 1;
-        Ok(true)
-    }
 }

@@ -1,9 +1,7 @@
 //! As many messages as go, one way. The receiver counts.
 
-use tokio::time::Instant;
-
 use super::{Order, Source, next};
-use crate::{Point, Side, report::Report};
+use crate::{Point, Side, clock, report::Report};
 
 pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<Report> {
     for message in Source::new(point) {
@@ -16,8 +14,9 @@ pub(super) async fn receive(side: &mut impl Side) -> anyhow::Result<Report> {
     let mut order = Order::default();
     let mut began = None;
     while order.accept(&next(side).await?)? {
-        began.get_or_insert_with(Instant::now);
+        began.get_or_insert_with(clock::now);
     }
-    let secs = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
-    Ok(Report { count: order.next, secs, ..Report::default() })
+    let ended = clock::now();
+    let began = began.unwrap_or(ended);
+    Ok(Report { count: order.next, secs: ended - began, began, ..Report::default() })
 }

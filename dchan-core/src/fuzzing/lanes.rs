@@ -24,11 +24,11 @@ pub fn lane_events(data: &[u8]) {
     if input.flag() { Receiving::new(&mut input).run(&mut input) } else { sending(&mut input) }
 }
 
-fn namespace() -> Namespace {
+pub(super) fn namespace() -> Namespace {
     Namespace::new("fuzz").expect("a name")
 }
 
-fn receiver() -> ReceiverId {
+pub(super) fn receiver() -> ReceiverId {
     ReceiverId { boot: Boot(1), counter: 1 }
 }
 
@@ -51,7 +51,7 @@ struct Lane {
 }
 
 /// Nobody is told.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Upstream for Nobody {
     fn resumed(&self, _: Epoch, _: Resumed) {}

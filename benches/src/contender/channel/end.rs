@@ -1,13 +1,11 @@
-use std::time::Duration;
-
 use anyhow::Context;
-use dchan_core::{Node, Receiver, Sender, ShutdownError};
-use tokio::{sync::oneshot, time::timeout};
+use dchan_core::{Node, Receipt, Receiver, Sender, ShutdownError};
+use tokio::sync::oneshot;
 
-use crate::{Msg, Side};
+use crate::{Msg, Side, node};
 
 /// One end of a channel: a node, and what it has opened.
-pub(in crate::contender) struct End {
+pub(crate) struct End {
     pub(super) node: Node,
     pub(super) sender: Option<Sender<Msg>>,
     pub(super) receiver: Option<Receiver<Msg>>,
@@ -25,6 +23,14 @@ pub(super) enum Leave {
     ToTheOther(oneshot::Sender<()>),
     /// The other way round.
     AfterTheOther(oneshot::Receiver<()>),
+}
+
+impl End {
+    /// Sends a message, and gives a receipt for it.
+    pub(crate) async fn send_tracked(&mut self, message: Msg) -> anyhow::Result<Receipt> {
+        let sender = self.sender.as_ref().context("this side does not send")?;
+        sender.send_tracked(message).await.map_err(|error| error.without_value().into())
+    }
 }
 
 impl Side for End {
@@ -47,11 +53,7 @@ impl Side for End {
         drop((self.receiver, self.stalled));
         match self.leave {
             Leave::AtOnce => {}
-            Leave::Last => {
-                let mut links = self.node.links();
-                let alone = links.wait_for(|links| links.values().all(|link| !link.alive));
-                timeout(Duration::from_secs(10), alone).await.context("the others stay")??;
-            }
+            Leave::Last => node::wait_until_alone(&self.node).await?,
             Leave::ToTheOther(done) => {
                 return done.send(()).ok().context("the other end has failed");
             }

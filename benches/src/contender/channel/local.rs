@@ -7,9 +7,12 @@ use tokio::sync::oneshot;
 use super::{
     BACK, THERE,
     end::{End, Leave},
-    free_port, sender, start,
+    sender,
 };
-use crate::contender::{Contender, Ready, Setup};
+use crate::{
+    contender::{Contender, Ready, Setup},
+    node,
+};
 
 /// A channel whose sender and receiver are on one node.
 #[derive(Default)]
@@ -34,8 +37,9 @@ impl Contender for Local {
     }
 
     async fn listen(&self, setup: &Setup, _: &[String], ready: Ready) -> anyhow::Result<End> {
-        let addr = free_port()?;
-        let node = start(MemoryNetwork::new(1).transport(&addr), &addr, &addr).await?;
+        let addr = node::free_addr()?;
+        let node =
+            node::start(MemoryNetwork::new(1).transport(&addr), &addr, [addr.clone()]).await?;
         let receiver = Some(node.receiver(THERE).await?);
         let (done, is_done) = oneshot::channel();
         *self.other.lock().unwrap_or_else(PoisonError::into_inner) =

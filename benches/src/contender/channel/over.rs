@@ -7,11 +7,12 @@ use tokio::sync::oneshot;
 use super::{
     BACK, THERE,
     end::{End, Leave},
-    free_port, sender, start,
+    sender,
 };
 use crate::{
     Msg,
     contender::{Contender, Ready, Setup},
+    node,
 };
 
 /// A channel whose receiver takes nothing, while its sender pushes.
@@ -21,7 +22,7 @@ const STALLED: &str = "stalled";
 type TransportOf = Box<dyn Fn(&Addr) -> Arc<dyn Transport> + Send + Sync>;
 
 /// A channel over some transport. The first receiver's node founds a cluster alone, all others join it.
-pub(in crate::contender) struct Over {
+pub(crate) struct Over {
     name: &'static str,
     help: &'static str,
     transport: TransportOf,
@@ -57,8 +58,24 @@ impl Over {
         self
     }
 
-    async fn start(&self, listen: &Addr, founder: &Addr) -> anyhow::Result<Node> {
-        start((self.transport)(listen), listen, founder).await
+    /// A transport for the node at that address.
+    pub(crate) fn transport(&self, at: &Addr) -> Arc<dyn Transport> {
+        (self.transport)(at)
+    }
+
+    /// A node of a cluster that these found.
+    pub(crate) async fn start(
+        &self,
+        listen: &Addr,
+        founders: impl IntoIterator<Item = Addr>,
+    ) -> anyhow::Result<Node> {
+        node::start(self.transport(listen), listen, founders).await
+    }
+
+    /// A node that joins the cluster of the first receiver's node.
+    pub(crate) async fn join(&self, to: &[String]) -> anyhow::Result<Node> {
+        let founder = to.first().context("there is no receiver")?.parse()?;
+        self.start(&node::any_addr()?, [founder]).await
     }
 }
 
@@ -84,12 +101,12 @@ impl Contender for Over {
     async fn listen(&self, setup: &Setup, before: &[String], ready: Ready) -> anyhow::Result<End> {
         let (listen, founder, leave) = match before {
             [] => {
-                let free = free_port()?;
+                let free = node::free_addr()?;
                 (free.clone(), free, Leave::Last)
             }
-            [founder, ..] => ("127.0.0.1:0".parse()?, founder.parse()?, Leave::AtOnce),
+            [founder, ..] => (node::any_addr()?, founder.parse()?, Leave::AtOnce),
         };
-        let node = self.start(&listen, &founder).await?;
+        let node = self.start(&listen, [founder.clone()]).await?;
         let receiver = Some(node.receiver(THERE).await?);
         let stalled = match self.beside_a_stalled_one {
             true => Some(node.receiver(STALLED).await?),
@@ -104,8 +121,7 @@ impl Contender for Over {
     }
 
     async fn connect(&self, setup: &Setup, to: &[String]) -> anyhow::Result<End> {
-        let founder = to.first().context("there is no receiver")?.parse()?;
-        let node = self.start(&"127.0.0.1:0".parse()?, &founder).await?;
+        let node = self.join(to).await?;
         let receiver = match setup.both_ways {
             true => Some(node.receiver(BACK).await?),
             false => None,

@@ -147,8 +147,11 @@ impl Endpoint for Arc<Peer> {
     }
 
     fn beat(&self) -> Beat {
+        let state = self.state.lock();
+        // Not before: a beat may come in meanwhile, and it came no later than now.
         let now = self.shared.now_micros();
-        let echo = self.state.lock().heard.last.map(|(sent, came)| (sent, now - came));
+        let echo = state.heard.last.map(|(sent, came)| (sent, now - came));
+        drop(state);
         Beat { sent: now, echo, version: self.shared.view.borrow().version }
     }
 

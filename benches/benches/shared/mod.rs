@@ -1,0 +1,98 @@
+//! What the benches of the pieces have in common.
+
+use std::sync::Arc;
+
+use dchan_core::{
+    Addr, Incarnation, MemoryNetwork, Node, NodeId, NodeOptions, Receiver, Sender,
+    StaticMembership, fuzzing::Pair,
+};
+use serde::{Deserialize, Serialize};
+
+/// The sizes of messages, in bytes.
+pub(crate) const SIZES: [usize; 2] = [16, 1024];
+
+/// A message: its number, and some bytes.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Msg {
+    pub(crate) id: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) body: Vec<u8>,
+}
+
+impl Msg {
+    /// With so many bytes.
+    pub(crate) fn new(size: usize) -> Self {
+        Self { id: 1 << 20, body: vec![7; size] }
+    }
+}
+
+/// How many messages go from end to end together.
+pub(crate) const BATCH: u64 = 64;
+
+/// A lane with the room that a receiver has unless it is told otherwise.
+pub(crate) fn pair() -> Pair {
+    Pair::new(16 * 1024, 1024 * 1024)
+}
+
+/// Nodes in this process that know each other from a list in memory. Stopped, or nothing is kept.
+pub(crate) struct Nodes {
+    list: Arc<StaticMembership>,
+    network: MemoryNetwork,
+    nodes: Vec<Node>,
+}
+
+impl Nodes {
+    pub(crate) async fn start(count: u64) -> Self {
+        let (list, network) = (StaticMembership::new(), MemoryNetwork::new(1));
+        let mut all = Self { list, network, nodes: Vec::new() };
+        for number in 1..=count {
+            let addr: Addr = format!("n{number}:1").parse().expect("an address");
+            let mut options = NodeOptions::new(addr.clone());
+            (options.id, options.incarnation) = (NodeId(number), Incarnation(1));
+            options.config.seed = number;
+            let transport = all.network.transport(&addr);
+            let node = Node::start(options, transport, all.list.member()).await;
+            all.nodes.push(node.expect("the node starts"));
+        }
+        all
+    }
+
+    pub(crate) fn first(&self) -> &Node {
+        &self.nodes[0]
+    }
+
+    pub(crate) fn last(&self) -> &Node {
+        self.nodes.last().expect("there is one")
+    }
+
+    /// A channel from the first to the last, which may be the same.
+    pub(crate) async fn channel(&self) -> (Sender<Msg>, Receiver<Msg>) {
+        let receiver = self.last().receiver("pieces").await.expect("a receiver");
+        let sender = self.first().sender("pieces").await.expect("a sender");
+        sender.wait_for_receivers(1).await.expect("it is on the list");
+        (sender, receiver)
+    }
+
+    pub(crate) async fn stop(self) {
+        for node in self.nodes {
+            node.shutdown().await.expect("all was delivered");
+        }
+    }
+}
+
+/// Sends so many messages that one task can receive them without waiting for credit, and receives them.
+pub(crate) async fn batch(sender: &Sender<Msg>, receiver: &mut Receiver<Msg>, message: &Msg) {
+    for _ in 0..BATCH {
+        sender.send(message.clone()).await.map_err(|error| error.without_value()).expect("sent");
+    }
+    for _ in 0..BATCH {
+        receiver.recv().await.expect("received").expect("a message");
+    }
+}
+
+/// Everything that was sent has been taken.
+pub(crate) async fn check(sender: &Sender<Msg>) {
+    sender.flush().await.expect("all is settled");
+    let ledger = sender.ledger();
+    assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
+}
