@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::process::{Process, free_addresses};
+use crate::process::{Process, free_addresses, program};
 
 /// Three founders, each with a directory of its own.
 pub(crate) struct Founders {
@@ -42,19 +42,19 @@ impl Founders {
     pub(crate) fn spawn(&self, command: &mut Command, stdin: Stdio, stdout: Stdio) -> Process {
         let number = self.started.replace(self.started.get() + 1);
         let stderr = self.path(&format!("{number}.stderr"));
-        command.env_remove("RUST_LOG").stdin(stdin).stdout(stdout);
+        command.stdin(stdin).stdout(stdout);
         let child = command.stderr(File::create(&stderr).unwrap()).spawn().unwrap();
         Process::new(child, stderr)
     }
 
     pub(crate) fn node(&self, at: usize) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+        let mut command = program(self.dir.path());
         self.spawn(command.args(self.args(at, &["node"])), Stdio::null(), Stdio::null())
     }
 
     /// A node that has no vote.
     pub(crate) fn joiner(&self, args: &[&str], stdin: Stdio, stdout: Stdio) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+        let mut command = program(self.dir.path());
         command.args(args).args(["--listen", "127.0.0.1:0", "--peers", &self.all.join(",")]);
         self.spawn(&mut command, stdin, stdout)
     }

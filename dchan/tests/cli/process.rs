@@ -32,6 +32,13 @@ pub(crate) fn plainly(why: &str) {
     let _shown = writeln!(std::io::stderr(), "\n{why}");
 }
 
+/// The command line, to be given arguments. What it leaves behind when it is killed is in `home`.
+pub(crate) fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+    command.env("TMPDIR", home).env_remove("RUST_LOG");
+    command
+}
+
 /// A process of the command line. Dropped, it is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -157,6 +164,11 @@ impl Cluster {
         self.dir.path().join(name)
     }
 
+    /// The command line, to be given arguments.
+    pub(crate) fn program(&self) -> Command {
+        program(self.dir.path())
+    }
+
     /// Starts a receiver that writes to that file.
     pub(crate) fn recv(&self, to: &Path, more: &[&str]) -> Process {
         let args = [&["recv", "lines"], more].concat();
@@ -176,9 +188,9 @@ impl Cluster {
     fn run_at(&self, listen: &str, args: &[&str], stdin: Stdio, stdout: Stdio) -> Process {
         let number = self.started.replace(self.started.get() + 1);
         let stderr = self.path(&format!("{number}.stderr"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+        let mut command = self.program();
         command.args(args).args(["--listen", listen, "--peers", &self.founder]);
-        command.args(["--cluster", "test"]).args(&self.options).env_remove("RUST_LOG");
+        command.args(["--cluster", "test"]).args(&self.options);
         command.stdin(stdin).stdout(stdout).stderr(File::create(&stderr).unwrap());
         Process { child: command.spawn().unwrap(), stderr }
     }

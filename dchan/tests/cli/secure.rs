@@ -40,9 +40,9 @@ fn a_file_arrives_over_grpc_with_certificates() {
 /// Who has no certificate of the authority does not become part of the cluster, and both sides say why.
 fn strangers_stay_outside(transport: &str, stranger: Option<&Authority>, [here, there]: [&str; 2]) {
     let cluster = Cluster::start_with(options(transport, Some(&Authority::new())));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+    let mut command = cluster.program();
     command.args(["node", "-vv", "--listen", "127.0.0.1:0", "--peers", &cluster.founder]);
-    command.args(options(transport, stranger)).env_remove("RUST_LOG");
+    command.args(options(transport, stranger));
     let stderr = cluster.path("stranger");
     command.stderr(std::fs::File::create(&stderr).unwrap()).stdin(Stdio::null());
     let outside = crate::process::Process::new(command.spawn().unwrap(), stderr);

@@ -106,10 +106,10 @@ fn a_sender_without_a_receiver_waits_until_it_is_interrupted() {
 fn a_node_that_waits_for_the_cluster_can_be_interrupted() {
     let cluster = Cluster::start();
     let nobody = crate::process::free_addresses::<1>().remove(0);
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dchan"));
+    let mut command = cluster.program();
     command.args(["node", "-v", "--listen", "127.0.0.1:0", "--peers", &nobody]);
     let stderr = cluster.path("stderr");
-    command.env_remove("RUST_LOG").stderr(fs::File::create(&stderr).unwrap());
+    command.stderr(fs::File::create(&stderr).unwrap());
     let mut node = crate::process::Process::new(command.spawn().unwrap(), stderr);
     until("it waits", || node.stderr().contains("waits for the cluster"));
     node.signal("-INT");
