@@ -5,12 +5,12 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Read, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use sha2::{Digest, Sha256};
 
-use crate::process::{Cluster, Process, free_addresses, until};
+use crate::process::{Cluster, Process, free_addresses, program, until};
 
 fn line(number: u64) -> String {
     format!("{number} {}", "x".repeat((number * 7919 % 190) as usize))
@@ -38,6 +38,7 @@ fn hash(path: &Path) -> String {
 /// Three processes that found a cluster together.
 struct Founders<'a> {
     at: [String; 3],
+    home: &'a Path,
     /// What else all of them are told.
     options: &'a [&'a str],
 }
@@ -45,9 +46,9 @@ struct Founders<'a> {
 impl Founders<'_> {
     /// Starts one of them.
     fn start(&self, nth: usize, args: &[&str], stdin: Stdio, stdout: Stdio) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dchan"));
+        let mut command = program(self.home);
         command.args(args).args(["--listen", &self.at[nth], "--peers", &self.at.join(",")]);
-        command.args(self.options).env_remove("RUST_LOG");
+        command.args(self.options);
         command.stdin(stdin).stdout(stdout).stderr(Stdio::null());
         Process::unwatched(command.spawn().unwrap())
     }
@@ -58,7 +59,8 @@ pub(crate) fn through_three_processes(count: u64, options: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     let len = write_lines(&from, count);
-    let founders = Founders { at: free_addresses::<3>().try_into().unwrap(), options };
+    let at = free_addresses::<3>().try_into().unwrap();
+    let founders = Founders { at, home: dir.path(), options };
     let _node = founders.start(0, &["node"], Stdio::null(), Stdio::null());
     let out = File::create(&to).unwrap().into();
     let count = count.to_string();
