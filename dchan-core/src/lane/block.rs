@@ -12,8 +12,12 @@ use crate::{
 
 /// The buffers that blocks are cut from start this small, so that ten thousand quiet lanes cost little.
 const ARENA_MIN: usize = 1024;
-/// They double up to this size, so that a busy lane allocates once for a few frames.
-const ARENA_MAX: usize = 4 * (HEADER + CHUNK);
+/// They double up to this size: that of the largest frame, so that a busy lane never moves what it has
+/// encoded.
+const ARENA_MAX: usize = Frame::MAX;
+/// So many of that size are kept for the next blocks, as many as a receiver has room for by default. Memory
+/// that went back to the system would have to be had again, page by page.
+const SPARE: usize = 16;
 
 /// The body of a frame that has no stamp yet: some records, or one part of a large message.
 #[derive(Debug)]
@@ -133,6 +137,8 @@ pub(super) struct Pending {
     /// The open block, and room behind it for the next ones.
     arena: BytesMut,
     arena_size: usize,
+    /// Buffers of blocks that are settled.
+    spare: Vec<BytesMut>,
     open: Amount,
     /// How many messages wait in all, those of the open block included.
     messages: u64,
@@ -144,6 +150,7 @@ impl Default for Pending {
             blocks: VecDeque::new(),
             arena: BytesMut::new(),
             arena_size: ARENA_MIN,
+            spare: Vec::new(),
             open: Amount::default(),
             messages: 0,
         }
@@ -231,6 +238,18 @@ impl Pending {
         if self.is_empty() && self.arena_size > ARENA_MIN {
             self.arena = BytesMut::new();
             self.arena_size = ARENA_MIN;
+            self.spare = Vec::new();
+        }
+    }
+
+    /// Keeps the buffer of a block that is settled, if nobody else holds it still.
+    pub(super) fn recycle(&mut self, payload: Bytes) {
+        if self.spare.len() < SPARE
+            && let Ok(mut buf) = payload.try_into_mut()
+            && buf.capacity() >= ARENA_MAX
+        {
+            buf.clear();
+            self.spare.push(buf);
         }
     }
 
@@ -240,11 +259,22 @@ impl Pending {
         }
         let open = std::mem::take(&mut self.open);
         let (count, bytes) = (open.messages as u32, open.bytes);
-        self.blocks.push_back(Block { buf: self.arena.split(), count, bytes, part: None });
+        // One that fills most of its buffer has it to itself, so that it can be used again.
+        let buf = match self.arena.len() > self.arena.capacity() / 3 {
+            true => std::mem::take(&mut self.arena),
+            false => self.arena.split(),
+        };
+        self.blocks.push_back(Block { buf, count, bytes, part: None });
     }
 
     fn reserve(&mut self, more: usize) {
         if self.arena.capacity() - self.arena.len() < more {
+            if self.arena.is_empty()
+                && let Some(spare) = self.spare.pop()
+            {
+                self.arena = spare;
+                return;
+            }
             self.arena_size = (self.arena_size * 2).min(ARENA_MAX);
             self.arena.reserve(more.max(self.arena_size.saturating_sub(self.arena.len())));
         }
@@ -322,7 +352,8 @@ impl<'a> RecordWriter<'a> {
         if self.spilled.is_empty() {
             let start = self.start + RECORD_HEADER;
             let so_far = self.pending.arena.split_off(start);
-            self.spilled.push(Self::part_block());
+            let first = self.part_block();
+            self.spilled.push(first);
             self.fill(&mut &so_far[..]);
         }
         self.fill(&mut bytes);
@@ -336,13 +367,15 @@ impl<'a> RecordWriter<'a> {
             block.bytes += now.len() as u64;
             *bytes = later;
             if !later.is_empty() {
-                self.spilled.push(Self::part_block());
+                let next = self.part_block();
+                self.spilled.push(next);
             }
         }
     }
 
-    fn part_block() -> Block {
-        let mut buf = BytesMut::with_capacity(HEADER + Chunk::FIELDS + CHUNK);
+    fn part_block(&mut self) -> Block {
+        let spare = self.pending.spare.pop();
+        let mut buf = spare.unwrap_or_else(|| BytesMut::with_capacity(ARENA_MAX));
         buf.extend_from_slice(&[0; HEADER + Chunk::FIELDS]);
         Block { buf, count: 0, bytes: 0, part: None }
     }
