@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::{
-    Contender, Contenders, Point, Ready, Workload, args::Role, node, report::Report, trial,
-    workload,
+    Contender, Contenders, Point, Ready, Workload,
+    args::Role,
+    node,
+    report::{self, Report},
+    trial, workload,
 };
 
 /// Plays a part to its end, and tells the driver.
@@ -32,9 +35,7 @@ pub(crate) async fn play(contenders: Contenders, role: Role) -> anyhow::Result<(
         }
         Role::Memory { point } => {
             let channel = contenders.get(&point.contender)?.channel()?;
-            let memory = workload::memory::measure(channel, &point).await?;
-            println!("done {}", serde_json::to_string(&memory)?);
-            Ok(())
+            report::print(&workload::memory::measure(channel, &point).await?)
         }
     }
 }

@@ -43,7 +43,11 @@ impl Point {
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { workload, case, contender, size, .. } = self;
-        write!(f, "{} {case} {contender}", workload.word())?;
+        f.write_str(&workload.word())?;
+        if !case.is_empty() {
+            write!(f, " {case}")?;
+        }
+        write!(f, ", {contender}")?;
         if workload.has_sizes() { write!(f, ", {size} bytes") } else { Ok(()) }
     }
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage;
 
+/// What a process begins its report with.
+pub(crate) const DONE: &str = "done";
+
 /// What a process has seen. The one that counts fills in the rest.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -34,15 +37,25 @@ impl Report {
 
     /// Tells it to the driver.
     pub(crate) fn print(&self) -> anyhow::Result<()> {
-        println!("done {}", serde_json::to_string(self)?);
-        Ok(())
+        print(self)
     }
 }
 
-/// The rest of a line that begins with that word.
+/// Tells the driver what was measured.
+pub(crate) fn print(report: &impl Serialize) -> anyhow::Result<()> {
+    println!("{DONE} {}", serde_json::to_string(report)?);
+    Ok(())
+}
+
+/// Reads a line that begins with that word: the rest of it.
 pub(crate) fn line(from: &mut impl BufRead, word: &str) -> anyhow::Result<String> {
     let mut text = String::new();
     from.read_line(&mut text)?;
-    let rest = text.trim_end().strip_prefix(word).map(|rest| rest.trim_start().to_owned());
-    rest.with_context(|| format!("expected {word:?}, found {text:?}"))
+    rest(&text, word)
+}
+
+/// The rest of a line that begins with that word.
+pub(crate) fn rest(line: &str, word: &str) -> anyhow::Result<String> {
+    let rest = line.trim_end().strip_prefix(word).map(|rest| rest.trim_start().to_owned());
+    rest.with_context(|| format!("expected {word:?}, found {line:?}"))
 }

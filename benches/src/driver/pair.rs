@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn measure(stage: &Stage, known: &Known, point: &Point) -> anyhow::Result<Run> {
     if known.in_one_process {
         let mut both = stage.start("both", point, &[])?;
-        let sent: Report = serde_json::from_str(&both.line("done")?)?;
+        let sent: Report = both.report()?;
         let received: Report = both.end()?;
         // What was used is told once. The memory is that of both.
         let sent = Report { peak: received.peak, ..sent };
