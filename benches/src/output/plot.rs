@@ -19,7 +19,7 @@ const ROW: u32 = 40;
 /// Of what is above and below the rows of a panel.
 const FRAME: u32 = 80;
 const BAR: RGBColor = RGBColor(70, 130, 180);
-const FONT: (&str, i32) = ("sans-serif", 14);
+const FONT: (&str, i32) = ("sans-serif", 20);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -74,7 +74,8 @@ fn draw_row(chart: &mut Chart<'_, '_>, low: f64, row: &Row, figure: Figure) -> a
         line((spread.least, low + 0.3), (spread.most, low + 0.3)),
         line((spread.median, low + 0.05), (spread.median, low + 0.55)),
     ])?;
-    let name = format!("{} {}: {}", row.point.contender, row.point.case, short(spread.median));
+    let name = format!("{} {}", row.point.contender, row.point.case);
+    let name = format!("{}: {}", name.trim_end(), short(spread.median));
     chart.draw_series([Text::new(name, (0.0, low + 0.95), FONT)])?;
     Ok(())
 }
