@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Entry, Message, Oracle, message, stop, until};
+use dchan_conformance::cluster::{Cluster, Entry, Message, Oracle, PATIENCE, message, stop, until};
 use dchan_core::{ReceiptError, RecvError, SendError, SendTimeoutError, TrySendError};
 use tokio::{
     task::JoinSet,
@@ -15,6 +15,7 @@ dchan_conformance::cluster_tests![
     two_receivers_share,
     idle_receivers_get_their_share,
     two_senders_share_a_receiver,
+    nobody_waits_for_credit_that_is_there,
     a_slow_receiver_blocks_only_its_senders,
     sending_waits_for_the_first_receiver,
     one_message_at_a_time,
@@ -110,6 +111,45 @@ async fn two_senders_share_a_receiver(cluster: Arc<Cluster>) {
     for node in [a, b, c] {
         stop(node).await;
     }
+}
+
+/// Many who wait, who do not, and who keep room for later, where there is hardly any. Nobody gives up: one
+/// who is forgotten waits for ever.
+async fn nobody_waits_for_credit_that_is_there(cluster: Arc<Cluster>) {
+    let (a, b) = (cluster.node().await, cluster.node().await);
+    let oracle = Arc::new(Oracle::new());
+    let _receiving = [
+        oracle.receive(a.receiver("n").capacity(1).await.unwrap()),
+        oracle.receive(b.receiver("n").capacity(3).await.unwrap()),
+    ];
+    let sender = a.sender::<Message>("n").await.unwrap();
+    sender.wait_for_receivers(2).await.unwrap();
+    let count = cluster.kind.scale(2000, 400);
+    let mut sending = JoinSet::new();
+    for handle in 0..9 {
+        let (sender, oracle) = (sender.clone(), oracle.clone());
+        sending.spawn(async move {
+            for seq in 0..count {
+                let next = message(handle, seq, 8);
+                match handle % 3 {
+                    0 => sender.send(next).await.unwrap(),
+                    1 => sender.reserve().await.unwrap().send(next).unwrap(),
+                    _ => {
+                        while sender.try_send(next.clone()).is_err() {
+                            tokio::time::sleep(Duration::from_micros(50)).await;
+                        }
+                    }
+                }
+                oracle.note_accepted(handle, seq);
+            }
+        });
+    }
+    let all = async { while sending.join_next().await.is_some_and(|sent| sent.is_ok()) {} };
+    timeout(PATIENCE, all).await.expect("everybody has had their turns");
+    assert!(sending.is_empty(), "none of them failed");
+    oracle.settle(&a, "n").await;
+    stop(b).await;
+    stop(a).await;
 }
 
 async fn a_slow_receiver_blocks_only_its_senders(cluster: Arc<Cluster>) {

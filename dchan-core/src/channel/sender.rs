@@ -18,7 +18,7 @@ use crate::{
     Namespace,
     lane::{EncodeFault, Ledger, ReceiptCell},
     node::Alive,
-    router::{Reserved, Router, Unassigned},
+    router::{Outgoing, Reserved, Router, Unassigned},
     wire::Flags,
 };
 
@@ -211,31 +211,22 @@ impl<T: Serialize + Send + 'static> Sender<T> {
     ///
     /// See [`TrySendError`]. The error holds the message.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let mut value = Some(value);
-        loop {
-            if self.is_closed() || !self.router().take_or_ask() {
-                return Err(self.refusal(value.take()));
-            }
-            match self.router().assign(&mut value, self.flags, None) {
-                Ok(()) => return Ok(()),
-                Err(Unassigned::Full) => {}
-                Err(Unassigned::Fault(fault)) => match value.take() {
-                    Some(value) => return Err(TrySendError::Never(fault_of(value, fault))),
-                    None => return Ok(()),
-                },
-            }
+        let mut message = Outgoing::new(value, self.flags, None);
+        match self.router().assign_now(&mut message) {
+            Ok(()) => Ok(()),
+            Err(why) => self.refused(message, why),
         }
     }
 
-    fn refusal(&self, value: Option<T>) -> TrySendError<T> {
-        // The value is only ever taken by a lane, and then there is no refusal.
-        let Some(value) = value else { unreachable!("a refused message is still here") };
-        if self.is_closed() {
-            TrySendError::Never(SendError::Closed(value))
-        } else if self.router().has_receivers() {
-            TrySendError::Full(value)
-        } else {
-            TrySendError::NoReceiver(value)
+    #[cold]
+    fn refused(&self, message: Outgoing<T>, why: Unassigned) -> Result<(), TrySendError<T>> {
+        if why != Unassigned::Full || self.is_closed() {
+            return self.failed(message).map_err(TrySendError::Never);
+        }
+        match message.value {
+            None => Ok(()),
+            Some(value) if self.router().has_receivers() => Err(TrySendError::Full(value)),
+            Some(value) => Err(TrySendError::NoReceiver(value)),
         }
     }
 
@@ -305,12 +296,12 @@ impl<T: Serialize + Send + 'static> Sender<T> {
     }
 
     async fn reserve_one(&self) -> Result<Reserved, PermitError> {
-        while self.router().wait_for_credit().await {
-            if let Ok(reserved) = self.router().reserve() {
-                return Ok(reserved);
-            }
+        let mut reserved = self.router().reserve();
+        while let Err(Unassigned::Full) = reserved {
+            let turn = self.router().wait_for_credit().await.ok_or(PermitError::Closed)?;
+            reserved = self.router().reserve_in_turn(turn);
         }
-        Err(PermitError::Closed)
+        reserved.map_err(|_| PermitError::Closed)
     }
 
     pub(super) fn send_reserved(
@@ -318,14 +309,10 @@ impl<T: Serialize + Send + 'static> Sender<T> {
         reserved: &Reserved,
         value: T,
     ) -> Result<(), TrySendError<T>> {
-        let mut value = Some(value);
-        let sent = self.router().send_reserved(reserved, &mut value, self.flags, None);
-        match (sent, value) {
-            (Ok(()), _) | (Err(_), None) => Ok(()),
-            (Err(Unassigned::Full), value) => Err(self.refusal(value)),
-            (Err(Unassigned::Fault(fault)), Some(value)) => {
-                Err(TrySendError::Never(fault_of(value, fault)))
-            }
+        let mut message = Outgoing::new(value, self.flags, None);
+        match self.router().send_reserved(reserved, &mut message) {
+            Ok(()) => Ok(()),
+            Err(why) => self.refused(message, why),
         }
     }
 
@@ -341,28 +328,37 @@ impl<T: Serialize + Send + 'static> Sender<T> {
         value: T,
         receipt: Option<Arc<ReceiptCell>>,
     ) -> impl Future<Output = Result<(), SendError<T>>> + Send {
-        let mut value = Some(value);
+        let mut message = Outgoing::new(value, self.flags, receipt);
         async move {
-            while self.router().take_credit() || self.router().wait_for_credit().await {
-                match self.router().assign(&mut value, self.flags, receipt.as_ref()) {
-                    Ok(()) => return Ok(()),
-                    Err(Unassigned::Full) => {}
-                    Err(Unassigned::Fault(fault)) => match value {
-                        Some(value) => return Err(fault_of(value, fault)),
-                        None => return Ok(()),
-                    },
-                }
+            let mut assigned = self.router().assign(&mut message);
+            while assigned == Err(Unassigned::Full) {
+                assigned = match self.router().wait_for_credit().await {
+                    Some(turn) => self.router().assign_in_turn(turn, &mut message),
+                    None => Err(Unassigned::Closed),
+                };
             }
-            value.map_or(Ok(()), |value| Err(SendError::Closed(value)))
+            if assigned.is_ok() { Ok(()) } else { self.failed(message) }
         }
     }
-}
 
-fn fault_of<T>(value: T, fault: EncodeFault) -> SendError<T> {
-    match fault {
-        EncodeFault::Encode(error) => {
-            SendError::Encode { value, reason: crate::codec::reason(&error) }
+    #[cold]
+    fn failed(&self, message: Outgoing<T>) -> Result<(), SendError<T>> {
+        match (message.value, message.fault) {
+            (None, _) => Ok(()),
+            (Some(value), Some(fault)) => Err(self.fault_of(value, fault)),
+            (Some(value), None) => Err(SendError::Closed(value)),
         }
-        EncodeFault::TooLarge { len, max } => SendError::TooLarge { value, size: len, limit: max },
+    }
+
+    fn fault_of(&self, value: T, fault: EncodeFault) -> SendError<T> {
+        match fault {
+            EncodeFault::Encode(error) => {
+                SendError::Encode { value, reason: crate::codec::reason(&error) }
+            }
+            EncodeFault::TooLarge { len } => {
+                let limit = self.router().max_message;
+                SendError::TooLarge { value, size: len, limit }
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Amount;
 use crate::{
@@ -18,6 +18,9 @@ const ARENA_MAX: usize = Frame::MAX;
 /// So many of that size are kept for the next blocks, as many as a receiver has room for by default. Memory
 /// that went back to the system would have to be had again, page by page.
 const SPARE: usize = 16;
+/// Up to so many bytes, as those of a number, are written one by one: they were written one by one just
+/// before, and a processor waits for that until it can read them as one.
+const FEW: usize = 5;
 
 /// The body of a frame that has no stamp yet: some records, or one part of a large message.
 #[derive(Debug)]
@@ -183,9 +186,7 @@ impl Pending {
     ) -> Result<u64, EncodeFault> {
         let mut writer = RecordWriter::begin(self, max);
         encode(&mut writer).map_err(EncodeFault::Encode)?;
-        let bytes = writer.finish(flags)?;
-        self.messages += 1;
-        Ok(bytes)
+        writer.finish(flags)
     }
 
     /// The oldest block.
@@ -301,10 +302,14 @@ pub(crate) struct RecordWriter<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EncodeFault {
     Encode(postcard::Error),
-    TooLarge { len: u64, max: u64 },
+    /// It has so many bytes, and that is above the limit.
+    TooLarge {
+        len: u64,
+    },
 }
 
 impl<'a> RecordWriter<'a> {
+    #[inline]
     fn begin(pending: &'a mut Pending, max: u64) -> Self {
         if pending.open.messages == 0 {
             pending.reserve(HEADER + RECORD_HEADER + 64);
@@ -327,10 +332,12 @@ impl<'a> RecordWriter<'a> {
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.len += bytes.len() as u64;
-        if self.len <= self.room {
-            self.pending.arena.extend_from_slice(bytes);
-        } else {
+        if self.len > self.room {
             self.write_more(bytes);
+        } else if bytes.len() <= FEW {
+            bytes.iter().for_each(|byte| self.pending.arena.put_u8(*byte));
+        } else {
+            self.pending.arena.extend_from_slice(bytes);
         }
     }
 
@@ -380,9 +387,11 @@ impl<'a> RecordWriter<'a> {
         Block { buf, count: 0, bytes: 0, part: None }
     }
 
-    fn finish(mut self, flags: Flags) -> Result<u64, EncodeFault> {
+    /// The message is complete. Not by value: that would copy what was only just written.
+    #[inline]
+    fn finish(&mut self, flags: Flags) -> Result<u64, EncodeFault> {
         if self.len > self.max {
-            return Err(EncodeFault::TooLarge { len: self.len, max: self.max });
+            return Err(EncodeFault::TooLarge { len: self.len });
         }
         if self.spilled.is_empty() {
             let len = self.len as usize;
@@ -395,6 +404,7 @@ impl<'a> RecordWriter<'a> {
         } else {
             self.finish_large(flags);
         }
+        self.pending.messages += 1;
         self.finished = true;
         Ok(self.len)
     }

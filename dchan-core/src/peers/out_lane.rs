@@ -43,17 +43,24 @@ pub(crate) struct OutLane {
 /// What the lock of a lane holds.
 pub(crate) struct Out {
     pub(crate) lane: Outbound,
-    /// How many messages of its credit are on offer to senders.
+    /// How many messages of its credit are on offer to senders that wait.
     pub(crate) offered: u64,
-    /// While the lane holds less than so many bytes, there is credit behind what is on offer. Good until
-    /// anything but a message that uses the offer changes the lane.
-    sure_below: u64,
+    sure: Sure,
     /// Its peer is silent: it is not chosen.
     suspended: bool,
     allowance: Allowance,
     /// The connection that may poll it.
     epoch: Epoch,
     queued: bool,
+}
+
+/// Credit that is known to be there, without counting it all again. Good until anything but a message that
+/// uses it changes the lane.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sure {
+    messages: u64,
+    /// While the lane holds less than so many bytes.
+    below: u64,
 }
 
 impl fmt::Debug for OutLane {
@@ -68,17 +75,23 @@ impl Out {
         if self.allowance.has_room(self.lane.held()) { self.granted() } else { 0 }
     }
 
-    /// Whether what is on offer is known to have credit behind it, without counting it all again.
+    /// Whether there is any.
     #[inline]
-    pub(crate) fn is_sure(&self) -> bool {
-        self.lane.held() < self.sure_below
+    pub(crate) fn has_credit(&mut self) -> bool {
+        (self.sure.messages > 0 && self.lane.held() < self.sure.below) || self.count_credit()
     }
 
-    /// Remembers how far what is on offer has credit behind it.
-    pub(crate) fn make_sure(&mut self) {
+    fn count_credit(&mut self) -> bool {
         let held = self.lane.held();
         let granted = held.saturating_add(self.lane.granted_bytes());
-        self.sure_below = granted.min(self.allowance.limit());
+        self.sure = Sure { messages: self.credit(), below: granted.min(self.allowance.limit()) };
+        self.sure.messages > 0
+    }
+
+    /// One message of credit was used.
+    #[inline]
+    pub(crate) fn on_used(&mut self) {
+        self.sure.messages = self.sure.messages.saturating_sub(1);
     }
 
     /// The same for messages that this node holds anyway.
@@ -125,8 +138,8 @@ impl OutLane {
         let peer = Arc::downgrade(peer);
         Arc::new_cyclic(|me: &Weak<Self>| {
             let allowance = Allowance::new(shared.budget.clone(), me.clone());
-            let (offered, sure_below, suspended, epoch, queued) = (0, 0, false, 0, false);
-            let out = Out { lane, offered, sure_below, suspended, allowance, epoch, queued };
+            let (offered, sure, suspended, epoch, queued) = (0, Sure::default(), false, 0, false);
+            let out = Out { lane, offered, sure, suspended, allowance, epoch, queued };
             Self { id, receiver, node, peer, owner, out: Mutex::new(out) }
         })
     }
@@ -155,9 +168,9 @@ impl OutLane {
         self.change(self.lock(), change)
     }
 
-    /// As [`with`](Self::with), for who only accepts what is on offer.
+    /// As [`with`](Self::with), for who only uses credit, and says so.
     #[inline]
-    pub(crate) fn with_offer<R>(self: &Arc<Self>, accept: impl FnOnce(&mut Out) -> R) -> R {
+    pub(crate) fn with_credit<R>(self: &Arc<Self>, accept: impl FnOnce(&mut Out) -> R) -> R {
         self.change(self.out.lock(), accept)
     }
 
@@ -179,7 +192,7 @@ impl OutLane {
 
     fn lock(&self) -> MutexGuard<'_, Out> {
         let mut out = self.out.lock();
-        out.sure_below = 0;
+        out.sure = Sure::default();
         out
     }
 

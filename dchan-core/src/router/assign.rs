@@ -3,12 +3,12 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use super::{
-    LocalLane, Route, Router,
+    LocalLane, Route, Router, Turn,
     encode::{encode, is_encoding},
     local::Claim,
+    offer::Used,
 };
 use crate::{
     lane::{EncodeFault, Epoch, ReceiptCell},
@@ -17,94 +17,206 @@ use crate::{
 };
 
 /// Why a message was not assigned.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unassigned {
-    /// No lane has credit now.
+    /// No lane has credit now, or others wait for it.
     Full,
-    /// It cannot be encoded, or is too large.
-    Fault(EncodeFault),
+    /// The node has stopped.
+    Closed,
+    /// It cannot be encoded, or is too large: see [`Outgoing::fault`].
+    Faulty,
 }
 
-/// Credit for one message on one lane, taken out of the offer.
+/// A message on its way into a lane.
+pub(crate) struct Outgoing<T> {
+    /// `None` once it is in a lane of this process.
+    pub(crate) value: Option<T>,
+    flags: Flags,
+    receipt: Option<Arc<ReceiptCell>>,
+    /// Why it can go into none.
+    pub(crate) fault: Option<EncodeFault>,
+}
+
+impl<T> Outgoing<T> {
+    #[inline]
+    pub(crate) fn new(value: T, flags: Flags, receipt: Option<Arc<ReceiptCell>>) -> Self {
+        Self { value: Some(value), flags, receipt, fault: None }
+    }
+
+    /// A value may send others while it is encoded: but the lock of a lane is held on this thread then.
+    #[inline]
+    fn check_not_encoding(&mut self) -> Result<(), Unassigned> {
+        if is_encoding() {
+            self.fail(EncodeFault::Encode(postcard::Error::SerdeSerCustom));
+            return Err(Unassigned::Faulty);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn fail(&mut self, fault: EncodeFault) {
+        self.fault = Some(fault);
+    }
+
+    fn check(&self, found: Result<(), Unassigned>) -> Result<(), Unassigned> {
+        if self.fault.is_none() { found } else { Err(Unassigned::Faulty) }
+    }
+}
+
+/// Credit for one message on one lane, taken out of what senders may use.
 pub(crate) struct Reserved {
     route: Route,
     epoch: Epoch,
 }
 
 impl Router {
-    /// Assigns a message to the next lane with credit. The caller has taken a permit, which is used up
-    /// if this succeeds, or if no lane has credit after all.
-    ///
-    /// The value is taken out of `value` if the lane is in this process.
+    /// Assigns a message to the next lane with credit, unless others wait for it.
     pub(crate) fn assign<T: Serialize + Send + 'static>(
         &self,
-        value: &mut Option<T>,
-        flags: Flags,
-        receipt: Option<&Arc<ReceiptCell>>,
+        message: &mut Outgoing<T>,
     ) -> Result<(), Unassigned> {
-        if is_encoding() {
-            // The lock of a lane is held on this thread: a value that sends while it is encoded.
-            self.permits.add_permits(1);
-            return Err(Unassigned::Fault(EncodeFault::Encode(postcard::Error::SerdeSerCustom)));
-        }
-        let unused = Unused(&self.permits);
-        // Beside the closure, not through it: an error is large, and rare.
-        let mut fault = None;
-        let found = self.scan(|route| match route {
-            Route::Remote(lane) => lane.with_offer(|out| {
-                if !self.is_on_offer(out) {
-                    self.ask_in_turn(out);
-                    return None;
-                }
-                match self.accept(out, value.as_ref()?, flags, receipt.cloned()) {
-                    Ok(()) => self.use_offer(out),
-                    Err(error) => fault = Some(error),
-                }
-                Some(())
-            }),
-            Route::Local(lane) => {
-                put_local(lane, value, flags, receipt, Claim::Offer).then_some(())
-            }
-        });
-        match fault {
-            Some(fault) => Err(Unassigned::Fault(fault)),
-            None => {
-                std::mem::forget(unused);
-                found.ok_or(Unassigned::Full)
-            }
-        }
+        message.check_not_encoding()?;
+        let found = self.scan(|route| self.put(route, message, false));
+        message.check(found)
     }
 
-    /// Takes credit for one message out of the offer. As [`assign`](Self::assign), but for later.
+    /// The same for who has waited. The turn is over if this succeeds, or if no lane has credit after all.
+    pub(crate) fn assign_in_turn<T: Serialize + Send + 'static>(
+        &self,
+        turn: Turn<'_>,
+        message: &mut Outgoing<T>,
+    ) -> Result<(), Unassigned> {
+        message.check_not_encoding()?;
+        let found = self.scan_in_turn(turn, |route| self.put(route, message, true));
+        message.check(found)
+    }
+
+    /// The same for who cannot wait. If there is no credit, lanes are asked for some.
+    pub(crate) fn assign_now<T: Serialize + Send + 'static>(
+        &self,
+        message: &mut Outgoing<T>,
+    ) -> Result<(), Unassigned> {
+        let assigned = match self.turn_now() {
+            Some(turn) => self.assign_in_turn(turn, message),
+            None => self.assign(message),
+        };
+        if assigned == Err(Unassigned::Full) {
+            self.ask_for_credit();
+        }
+        assigned
+    }
+
+    /// Takes credit for one message out of what senders may use. As [`assign`](Self::assign), but for
+    /// later.
     pub(crate) fn reserve(&self) -> Result<Reserved, Unassigned> {
-        self.scan(|route| match route {
-            Route::Remote(lane) => lane.with(|out| {
-                if !self.is_on_offer(out) {
-                    self.ask_in_turn(out);
-                    return None;
-                }
-                let epoch = out.lane.reserve();
-                self.use_offer(out);
-                Some(Reserved { route: route.clone(), epoch })
-            }),
-            Route::Local(lane) => {
-                lane.reserve().then(|| Reserved { route: route.clone(), epoch: 0 })
-            }
-        })
-        .ok_or(Unassigned::Full)
+        let mut reserved = None;
+        self.scan(|route| self.reserve_on(route, &mut reserved, false))?;
+        reserved.ok_or(Unassigned::Full)
     }
 
-    /// Visits the lanes, the next in turn first, until one has an answer.
-    fn scan<R>(&self, mut visit: impl FnMut(&Route) -> Option<R>) -> Option<R> {
+    /// The same for who has waited.
+    pub(crate) fn reserve_in_turn(&self, turn: Turn<'_>) -> Result<Reserved, Unassigned> {
+        let mut reserved = None;
+        self.scan_in_turn(turn, |route| self.reserve_on(route, &mut reserved, true))?;
+        reserved.ok_or(Unassigned::Full)
+    }
+
+    /// Puts a message into a lane, if it has credit. Says which was used.
+    #[inline]
+    fn put<T: Serialize + Send + 'static>(
+        &self,
+        route: &Route,
+        message: &mut Outgoing<T>,
+        has_turn: bool,
+    ) -> Option<Used> {
+        match route {
+            Route::Remote(lane) => lane.with_credit(|out| {
+                let Some(used) = self.usable(out, has_turn) else {
+                    self.ask_in_turn(out);
+                    return None;
+                };
+                let Outgoing { value, flags, receipt, .. } = message;
+                match self.accept(out, value.as_ref()?, *flags, receipt.clone()) {
+                    Ok(()) => {
+                        self.on_used(out, used);
+                        Some(used)
+                    }
+                    Err(fault) => {
+                        message.fail(fault);
+                        Some(Used::Free)
+                    }
+                }
+            }),
+            Route::Local(lane) => {
+                put_local(lane, message, &Claim::Credit { router: self, has_turn })
+            }
+        }
+    }
+
+    fn reserve_on(
+        &self,
+        route: &Route,
+        reserved: &mut Option<Reserved>,
+        has_turn: bool,
+    ) -> Option<Used> {
+        let (epoch, used) = match route {
+            Route::Remote(lane) => lane.with(|out| {
+                let Some(used) = self.usable(out, has_turn) else {
+                    self.ask_in_turn(out);
+                    return None;
+                };
+                let epoch = out.lane.reserve();
+                self.on_used(out, used);
+                Some((epoch, used))
+            })?,
+            Route::Local(lane) => (0, lane.reserve(self, has_turn)?),
+        };
+        *reserved = Some(Reserved { route: route.clone(), epoch });
+        Some(used)
+    }
+
+    /// Visits the lanes, the next in turn first, until one has an answer. One that is too new to be seen
+    /// is found by who waits.
+    #[inline]
+    fn scan(&self, visit: impl FnMut(&Route) -> Option<Used>) -> Result<(), Unassigned> {
+        if self.is_closed() {
+            return Err(Unassigned::Closed);
+        }
+        if self.is_waited_for() {
+            return Err(Unassigned::Full);
+        }
+        let found = self.routes.look(|routes| self.visit(routes, visit));
+        found.map_or(Err(Unassigned::Full), |_| Ok(()))
+    }
+
+    /// The same for who has waited.
+    fn scan_in_turn(
+        &self,
+        turn: Turn<'_>,
+        mut visit: impl FnMut(&Route) -> Option<Used>,
+    ) -> Result<(), Unassigned> {
         loop {
             let offers = self.offers.load(Ordering::Acquire);
-            let routes = self.routes.load();
-            let (before, after) = routes.split_at(self.turn(routes.len()));
-            let found = after.iter().chain(before).find_map(&mut visit);
-            if found.is_some() || self.offers.load(Ordering::Acquire) == offers {
-                return found;
+            match self.visit(&self.routes.load(), &mut visit) {
+                // What is on offer is still there, and the turn goes to somebody else.
+                Some(Used::Free) => return Ok(()),
+                Some(Used::Offer) => {
+                    turn.used();
+                    return Ok(());
+                }
+                None if self.offers.load(Ordering::Acquire) == offers => {
+                    turn.used();
+                    return Err(Unassigned::Full);
+                }
+                None => {}
             }
         }
+    }
+
+    #[inline]
+    fn visit(&self, routes: &[Route], visit: impl FnMut(&Route) -> Option<Used>) -> Option<Used> {
+        let (before, after) = routes.split_at(self.turn(routes.len()));
+        after.iter().chain(before).find_map(visit)
     }
 
     /// Which of so many lanes is the next in turn. Two threads at a time may come to the same one: an
@@ -126,35 +238,28 @@ impl Router {
         }
     }
 
-    /// Sends with credit that was reserved. If the lane is over, then through another one with credit;
-    /// `Full` if there is none.
+    /// Sends with credit that was reserved. If the lane is over, then through another one with credit.
     pub(crate) fn send_reserved<T: Serialize + Send + 'static>(
         &self,
         reserved: &Reserved,
-        value: &mut Option<T>,
-        flags: Flags,
-        receipt: Option<&Arc<ReceiptCell>>,
+        message: &mut Outgoing<T>,
     ) -> Result<(), Unassigned> {
-        if is_encoding() {
-            return Err(Unassigned::Fault(EncodeFault::Encode(postcard::Error::SerdeSerCustom)));
-        }
+        message.check_not_encoding()?;
         let sent = match &reserved.route {
             Route::Remote(lane) => lane.with(|out| {
                 out.lane.unreserve(reserved.epoch);
                 let open = out.lane.is_open();
+                let Outgoing { value, flags, receipt, .. } = message;
                 let value = value.as_ref().filter(|_| open)?;
-                let accepted = self.accept(out, value, flags, receipt.cloned());
+                let accepted = self.accept(out, value, *flags, receipt.clone());
                 self.offer(out);
-                Some(accepted)
+                Some(accepted.map_err(|fault| message.fail(fault)))
             }),
-            Route::Local(lane) => {
-                put_local(lane, value, flags, receipt, Claim::Permit).then_some(Ok(()))
-            }
+            Route::Local(lane) => put_local(lane, message, &Claim::Permit).map(|_| Ok(())),
         };
         match sent {
-            Some(sent) => sent.map_err(Unassigned::Fault),
-            None if self.take_or_ask() => self.assign(value, flags, receipt),
-            None => Err(Unassigned::Full),
+            Some(sent) => sent.map_err(|()| Unassigned::Faulty),
+            None => self.assign_now(message),
         }
     }
 
@@ -182,29 +287,18 @@ impl Router {
     }
 }
 
-/// Puts a value into a lane of this process. Whether the lane took it.
+/// Puts a value into a lane of this process. What it used, if the lane took it.
 fn put_local<T: Serialize + Send + 'static>(
     lane: &LocalLane,
-    value: &mut Option<T>,
-    flags: Flags,
-    receipt: Option<&Arc<ReceiptCell>>,
-    claim: Claim,
-) -> bool {
-    let Some(taken) = value.take() else { return false };
-    match lane.put(taken, flags, receipt.cloned(), claim) {
-        Ok(()) => true,
+    message: &mut Outgoing<T>,
+    claim: &Claim<'_>,
+) -> Option<Used> {
+    let Outgoing { value, flags, receipt, .. } = message;
+    match lane.put(value.take()?, *flags, receipt.clone(), claim) {
+        Ok(used) => Some(used),
         Err(refused) => {
             *value = Some(refused);
-            false
+            None
         }
-    }
-}
-/// A permit that was taken. Dropped, because a value could not be encoded or panicked, it goes back:
-/// the credit is still on offer.
-struct Unused<'a>(&'a Semaphore);
-
-impl Drop for Unused<'_> {
-    fn drop(&mut self) {
-        self.0.add_permits(1);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::{Router, encode::encode};
+use super::{Router, encode::encode, offer::Used};
 use crate::{
     NodeId, ReceiverId,
     inbox::{Batch, Body, Core, Inbox, LocalSender},
@@ -34,10 +34,9 @@ pub(crate) struct LocalLane {
 }
 
 /// What a message is put in with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// Credit that is on offer.
-    Offer,
+pub(super) enum Claim<'a> {
+    /// Credit that senders may use.
+    Credit { router: &'a Router, has_turn: bool },
     /// Credit that a permit holds, which is used up in any case.
     Permit,
 }
@@ -87,24 +86,29 @@ impl LocalLane {
 
     /// How many messages may be assigned to it now.
     pub(super) fn credit(&self) -> u64 {
+        self.inbox.with(|core| self.free(core))
+    }
+
+    /// If somebody waits, puts as much on offer as there is credit, else nothing.
+    pub(super) fn recount(&self) {
+        let Some(router) = self.router.upgrade() else { return };
+        self.inbox.with(|core| {
+            let waiting = router.waiting.load(Ordering::SeqCst) > 0;
+            self.set_offer(&router, if waiting { self.free(core) } else { 0 });
+        });
+    }
+
+    fn set_offer(&self, router: &Router, now: u64) {
+        let before = self.offered.swap(now, Ordering::AcqRel);
+        router.change_offer(before, now);
+    }
+
+    /// The credit that no permit holds.
+    fn free(&self, core: &Core) -> u64 {
         if !self.is_open() {
             return 0;
         }
-        let unused = self.inbox.with(|core| core.local_credit(self.slot));
-        unused.saturating_sub(self.reserved.load(Ordering::Acquire))
-    }
-
-    /// Puts as much on offer as there is credit.
-    pub(super) fn recount(&self) {
-        let Some(router) = self.router.upgrade() else { return };
-        let stopped = !self.is_open();
-        self.inbox.with(|core| {
-            let reserved = self.reserved.load(Ordering::Acquire);
-            let unused = if stopped { 0 } else { core.local_credit(self.slot) };
-            let credit = unused.saturating_sub(reserved);
-            let offered = self.offered.swap(credit, Ordering::AcqRel);
-            router.change_offer(offered, credit);
-        });
+        core.local_credit(self.slot).saturating_sub(self.reserved.load(Ordering::Acquire))
     }
 
     /// The same, as if nothing had been on offer before.
@@ -117,31 +121,34 @@ impl LocalLane {
         self.inbox.with(|core| core.ask_local(self.slot));
     }
 
-    /// Takes one message of credit out of the offer, if there is one. An offer with nothing behind it is
-    /// withdrawn: who finds it must not take its permit along, or there would be too few.
-    fn use_offer(&self, core: &Core) -> bool {
-        let offered = self.offered.load(Ordering::Acquire);
-        let reserved = self.reserved.load(Ordering::Acquire);
-        if offered == 0 {
-            return false;
-        }
-        if !self.is_open() || core.local_credit(self.slot) <= reserved {
-            self.offered.store(0, Ordering::Release);
-            if let Some(router) = self.router.upgrade() {
-                router.change_offer(offered, 0);
+    /// Uses credit for one message, as [`Router::usable`] says for lanes to other processes.
+    fn use_credit(&self, core: &Core, router: &Router, has_turn: bool) -> Option<Used> {
+        let mut offered = self.offered.load(Ordering::Acquire);
+        if offered > 0 && !has_turn {
+            if router.is_waited_for() {
+                return None;
             }
-            return false;
+            self.set_offer(router, 0);
+            offered = 0;
+        }
+        if self.free(core) == 0 {
+            // There may be an offer with nothing behind it.
+            self.set_offer(router, 0);
+            return None;
+        }
+        if offered == 0 {
+            return Some(Used::Free);
         }
         self.offered.store(offered - 1, Ordering::Release);
-        true
+        Some(Used::Offer)
     }
 
-    /// Takes one message of credit out of the offer, for a permit. Whether there was one.
-    pub(super) fn reserve(&self) -> bool {
+    /// Takes one message of credit out, for a permit.
+    pub(super) fn reserve(&self, router: &Router, has_turn: bool) -> Option<Used> {
         self.inbox.with(|core| {
-            let used = self.use_offer(core);
-            self.reserved.fetch_add(u64::from(used), Ordering::AcqRel);
-            used
+            let used = self.use_credit(core, router, has_turn)?;
+            self.reserved.fetch_add(1, Ordering::AcqRel);
+            Some(used)
         })
     }
 
@@ -157,26 +164,26 @@ impl LocalLane {
         self.inbox.with(Core::released_local);
     }
 
-    /// Accepts a message, and counts it in the same step, with credit of the offer or of a permit. Gives
-    /// it back if there is none, or the receiver has gone.
+    /// Accepts a message, and counts it in the same step. Gives it back if there is no credit, or the
+    /// receiver has gone.
     pub(super) fn put<T: Serialize + Send + 'static>(
         &self,
         value: T,
         flags: Flags,
         receipt: Option<Arc<ReceiptCell>>,
-        claim: Claim,
-    ) -> Result<(), T> {
+        claim: &Claim<'_>,
+    ) -> Result<Used, T> {
         self.inbox.with(|core| {
-            let granted = match claim {
-                Claim::Offer => self.use_offer(core),
+            let used = match *claim {
+                Claim::Credit { router, has_turn } => self.use_credit(core, router, has_turn),
                 Claim::Permit => {
                     self.unreserve();
-                    self.is_open()
+                    self.is_open().then_some(Used::Free)
                 }
             };
-            if !granted || !core.takes_local(self.slot) {
+            let Some(used) = used.filter(|_| core.takes_local(self.slot)) else {
                 return Err(value);
-            }
+            };
             {
                 let mut account = self.account.lock();
                 account.accepted += 1;
@@ -194,7 +201,7 @@ impl LocalLane {
                 }
                 Some(Body::Values(Box::new(Values(VecDeque::from([item])))))
             });
-            Ok(())
+            Ok(used)
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Router;
+use super::{Route, Router};
 use crate::metrics::NamespaceMetrics;
 
 impl Router {
@@ -13,10 +13,20 @@ impl Router {
             ledger,
             senders: state.handles,
             waiting: self.waiting.load(Ordering::Relaxed),
-            credit: self.permits.available_permits() as u64,
+            credit: self.routes.load().iter().map(Route::credit).sum(),
             homeless: state.homeless.len(),
             receivers: *self.receivers.borrow(),
             ..NamespaceMetrics::default()
+        }
+    }
+}
+
+impl Route {
+    /// How many messages may be assigned to it now.
+    fn credit(&self) -> u64 {
+        match self {
+            Self::Remote(lane) => lane.look(|out| out.credit()),
+            Self::Local(lane) => lane.credit(),
         }
     }
 }

@@ -1,8 +1,13 @@
 //! Which lane takes the next message of a namespace.
 //!
 //! All senders of a namespace on a node share one router. A message goes to the next lane, in turn,
-//! that has credit; the semaphore holds as many permits as there is credit on offer over all lanes, so
-//! that senders wait fairly and a dropped wait costs nothing.
+//! that has credit. While nobody waits, that is all there is to it: the lane's own lock guards its credit.
+//!
+//! Who finds none waits in the queue of a semaphore, and stays counted as waiting until the message is
+//! assigned. As long as anybody is, lanes put their credit on offer: the semaphore has as many permits as
+//! there is credit on offer over all lanes, so that senders wait fairly and a dropped wait costs nothing;
+//! and who has not waited stands back. When nobody waits any more, the first one that comes to a lane
+//! takes the rest of its credit off offer again.
 //!
 //! A permit only says that *some* lane had credit. A lane that dies leaves permits behind that stand
 //! for nothing: whoever holds one and finds no lane throws it away and waits again. There may be too
@@ -12,6 +17,7 @@ mod assign;
 mod encode;
 mod homeless;
 mod ledger;
+mod list;
 mod local;
 mod metrics;
 mod offer;
@@ -26,7 +32,6 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -36,20 +41,23 @@ use crate::{
     peers::{LaneOwner, OutLane, Peers, TakeBack},
 };
 
-pub(crate) use assign::{Reserved, Unassigned};
+pub(crate) use assign::{Outgoing, Reserved, Unassigned};
 use homeless::Queue;
+use list::List;
 pub(crate) use local::{LocalItem, LocalLane, Values};
 use routes::Forgotten;
+pub(crate) use wait::Turn;
 
 /// Assigns the messages of one namespace.
 pub(crate) struct Router {
     pub(crate) namespace: Namespace,
     peers: Arc<Peers>,
     me: Weak<Router>,
+    /// As many as there is credit on offer, for those who wait.
     permits: Semaphore,
     /// Counts how often credit was put on offer: a scan that saw none is valid if it has not changed.
     offers: AtomicU64,
-    routes: ArcSwap<Vec<Route>>,
+    routes: List,
     next: AtomicUsize,
     /// How many senders wait for credit.
     waiting: AtomicUsize,
@@ -57,7 +65,8 @@ pub(crate) struct Router {
     has_homeless: AtomicBool,
     settled: Notify,
     receivers: watch::Sender<usize>,
-    max_message: u64,
+    /// The most bytes that a message may have.
+    pub(crate) max_message: u64,
 }
 
 /// A way to a receiver.
@@ -94,7 +103,7 @@ impl Router {
             me: me.clone(),
             permits: Semaphore::new(0),
             offers: AtomicU64::new(0),
-            routes: ArcSwap::default(),
+            routes: List::new(),
             next: AtomicUsize::new(start),
             waiting: AtomicUsize::new(0),
             state: Mutex::new(state),

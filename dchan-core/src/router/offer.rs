@@ -1,54 +1,73 @@
-//! Putting the credit of lanes on offer, and taking it off.
+//! Putting the credit of lanes on offer to those who wait, and taking it off.
 
 use std::sync::atomic::Ordering;
 
 use super::Router;
 use crate::peers::Out;
 
+/// Which credit a message uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Used {
+    /// Some that was on offer: the turn of who waited for it is over.
+    Offer,
+    /// Some that was not.
+    Free,
+}
+
 impl Router {
-    /// Whether the lane has credit on offer. An offer with nothing behind it is withdrawn: who finds it
-    /// must not take its permit along, or there would be too few.
+    /// Which credit of a lane a message can use. What is on offer is for those who wait: who has no
+    /// [`Turn`](super::Turn) takes it only if nobody does any more.
     #[inline]
-    pub(super) fn is_on_offer(&self, out: &mut Out) -> bool {
-        if !out.is_sure() {
-            self.look_behind_offer(out);
+    pub(super) fn usable(&self, out: &mut Out, has_turn: bool) -> Option<Used> {
+        if out.offered > 0 && !has_turn && !self.take_off(out) {
+            return None;
         }
-        out.offered > 0
-    }
-
-    fn look_behind_offer(&self, out: &mut Out) {
-        if out.credit() > 0 {
-            self.withdraw(out);
-            out.make_sure();
-        } else if out.offered > 0 {
+        if !out.has_credit() {
+            // There may be an offer with nothing behind it.
             self.offer(out);
+            return None;
+        }
+        Some(if out.offered > 0 { Used::Offer } else { Used::Free })
+    }
+
+    /// A message was accepted, or is promised.
+    #[inline]
+    pub(super) fn on_used(&self, out: &mut Out, used: Used) {
+        out.on_used();
+        if used == Used::Offer {
+            out.offered -= 1;
+            // That may have used up its bytes, too.
+            self.withdraw(out);
         }
     }
 
-    /// One message of a lane's offer was used. If that used up its bytes too, then nothing is left.
-    #[inline]
-    pub(super) fn use_offer(&self, out: &mut Out) {
-        out.offered -= 1;
-        if !out.is_sure() {
-            self.withdraw(out);
+    /// Takes what is on offer off, if nobody waits for it. Who begins to wait later visits the lane, and
+    /// finds it locked until this is done.
+    #[cold]
+    fn take_off(&self, out: &mut Out) -> bool {
+        let unwanted = !self.is_waited_for();
+        if unwanted {
+            self.change_offer(std::mem::take(&mut out.offered), 0);
         }
+        unwanted
     }
 
     /// Leaves no more on offer than the lane has credit.
     pub(super) fn withdraw(&self, out: &mut Out) {
         let credit = out.credit();
         if credit < out.offered {
-            self.permits.forget_permits((out.offered - credit) as usize);
+            self.change_offer(out.offered, credit);
             out.offered = credit;
         }
     }
 
-    /// Puts as much on offer as the lane has credit.
+    /// If somebody waits, puts as much on offer as the lane has credit, else nothing.
     pub(super) fn offer(&self, out: &mut Out) {
+        let waiting = self.waiting.load(Ordering::SeqCst) > 0;
         let credit = out.credit();
-        let offered = std::mem::replace(&mut out.offered, credit);
-        self.change_offer(offered, credit);
-        if credit == 0 && self.waiting.load(Ordering::SeqCst) > 0 {
+        let now = if waiting { credit } else { 0 };
+        self.change_offer(std::mem::replace(&mut out.offered, now), now);
+        if credit == 0 && waiting {
             // Whoever begins to wait after this looks at the lanes itself.
             out.wait_for_room();
         }

@@ -92,7 +92,7 @@ impl Router {
     }
 
     fn publish(&self, state: &State) {
-        self.routes.store(Arc::new(state.lanes.values().cloned().collect()));
+        self.routes.store(state.lanes.values().cloned().collect());
     }
 
     /// Ends all lanes: nobody sends any more.

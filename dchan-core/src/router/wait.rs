@@ -2,49 +2,74 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::SemaphorePermit;
+
 use super::{Route, Router};
-use crate::peers::Out;
+
+/// What a sender has waited for: some lane has credit on offer, for this sender among others. Dropped
+/// unused, it goes to whoever waits next.
+pub(crate) struct Turn<'a> {
+    permit: SemaphorePermit<'a>,
+    /// Until it is used, what is on offer stays there.
+    _waiting: Waiting<'a>,
+}
+
+impl Turn<'_> {
+    /// It was used, or there was nothing behind it.
+    pub(super) fn used(self) {
+        self.permit.forget();
+    }
+}
 
 impl Router {
-    /// Waits until some lane has credit, and takes a permit. `false` if the router is closed.
-    pub(crate) async fn wait_for_credit(&self) -> bool {
-        // Counted before lanes are asked: one that gives its credit back later asks by itself.
-        let _waiting = Waiting::begin(&self.waiting);
-        self.ask_for_credit();
-        self.permits.acquire().await.is_ok_and(|permit| {
-            permit.forget();
-            true
-        })
+    /// Waits until some lane has credit. `None` if the router is closed.
+    pub(crate) async fn wait_for_credit(&self) -> Option<Turn<'_>> {
+        // Counted before lanes are looked at: what they get later, they put on offer.
+        let waiting = Waiting::begin(&self.waiting);
+        self.place_homeless();
+        self.offer_all();
+        let permit = self.permits.acquire().await.ok()?;
+        Some(Turn { permit, _waiting: waiting })
     }
 
-    /// Takes a permit, if there is one.
-    #[inline]
-    pub(crate) fn take_credit(&self) -> bool {
-        self.permits.try_acquire().is_ok_and(|permit| {
-            permit.forget();
-            true
-        })
-    }
-
-    /// The same. If there is none, lanes are asked for credit.
-    pub(crate) fn take_or_ask(&self) -> bool {
-        let taken = self.take_credit();
-        if !taken {
-            self.ask_for_credit();
+    /// The turn of a sender that does not wait, if others do and there is more on offer than they need.
+    pub(super) fn turn_now(&self) -> Option<Turn<'_>> {
+        if !self.is_waited_for() {
+            return None;
         }
-        taken
+        let waiting = Waiting::begin(&self.waiting);
+        let permit = self.permits.try_acquire().ok()?;
+        Some(Turn { permit, _waiting: waiting })
     }
 
     /// Whether somebody waits for credit.
+    #[inline]
     pub(super) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0 || self.has_homeless.load(Ordering::Acquire)
+    }
+
+    /// Somebody waits: all lanes put what they have on offer. Those that gave their credit back are told
+    /// that it is needed.
+    fn offer_all(&self) {
+        for route in self.routes.load().iter() {
+            match route {
+                Route::Remote(lane) => lane.with(|out| {
+                    self.offer(out);
+                    out.ask();
+                }),
+                Route::Local(lane) => {
+                    lane.recount();
+                    lane.ask();
+                }
+            }
+        }
     }
 
     /// Lanes that gave their credit back are told that it is needed.
     pub(super) fn ask_for_credit(&self) {
         for route in self.routes.load().iter() {
             match route {
-                Route::Remote(lane) => lane.with(Out::ask),
+                Route::Remote(lane) => lane.with(|out| out.ask()),
                 Route::Local(lane) => lane.ask(),
             }
         }
