@@ -2,14 +2,15 @@
 
 use std::{any::Any, future::Future, marker::PhantomData, sync::Arc};
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::{
     NodeId,
     inbox::{Batch, Body},
-    lane::{AnyQueue, Message, ReceiptCell},
+    lane::{AnyQueue, ReceiptCell},
     router::{LocalItem, Values},
-    wire::{Flags, Record, Records},
+    wire::{Flags, Records},
 };
 
 /// The batch that a receiver works through.
@@ -28,9 +29,9 @@ enum Items<T> {
     Alien(Box<dyn AnyQueue>, u64),
 }
 
-#[derive(Clone)]
 struct Single {
-    record: Record,
+    flags: Flags,
+    pieces: Vec<Bytes>,
     receipt: Option<Arc<ReceiptCell>>,
     returned: bool,
 }
@@ -50,8 +51,7 @@ impl<T: Send + 'static> Present<T> {
         let items = match body {
             Body::Records(records) => Items::Records(records),
             Body::Single { flags, pieces, receipt } => {
-                let record = Record { flags, body: Message::join(pieces) };
-                Items::Single(Single { record, receipt, returned: false })
+                Items::Single(Single { flags, pieces, receipt, returned: false })
             }
             Body::Values(queue) if (&*queue as &dyn Any).is::<Values<T>>() => {
                 Items::Values(queue, PhantomData)
@@ -74,18 +74,27 @@ impl<T: Send + 'static> Present<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Present<T> {
-    /// The next message, decoded.
-    #[inline]
-    pub(super) fn next(&mut self) -> Option<Item<T>> {
+    /// The next message, decoded. One that came in pieces is put together in `whole`.
+    #[inline(always)]
+    pub(super) fn next(&mut self, whole: &mut Whole) -> Option<Item<T>> {
         match &mut self.items {
             Items::Records(records) => records.take(|flags, body| decode(flags, body, None)),
-            Items::Single(Single { returned: true, .. }) => None,
-            Items::Single(single) => {
-                single.returned = true;
-                let Record { flags, body } = &single.record;
-                Some(decode(*flags, body, single.receipt.clone()))
+            others => others.next(whole),
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Items<T> {
+    /// The next message of all but records.
+    #[inline(never)]
+    fn next(&mut self, whole: &mut Whole) -> Option<Item<T>> {
+        match self {
+            Self::Records(_) | Self::Single(Single { returned: true, .. }) => None,
+            Self::Single(Single { flags, pieces, receipt, returned }) => {
+                *returned = true;
+                Some(whole.of(pieces, |body| decode(*flags, body, receipt.clone())))
             }
-            Items::Values(queue, _) => {
+            Self::Values(queue, _) => {
                 values_mut::<T>(&mut **queue)?.0.pop_front().map(|item| Item {
                     value: Some(item.value),
                     flags: item.flags,
@@ -93,11 +102,11 @@ impl<T: DeserializeOwned + Send + 'static> Present<T> {
                     receipt: item.receipt,
                 })
             }
-            Items::Alien(queue, bytes) if queue.len() > 0 => {
+            Self::Alien(queue, bytes) if queue.len() > 0 => {
                 let (flags, receipt) = (Flags::default(), queue.skip());
                 Some(Item { value: None, flags, bytes: *bytes, receipt })
             }
-            Items::Alien(..) => None,
+            Self::Alien(..) => None,
         }
     }
 }
@@ -121,13 +130,37 @@ impl<T: Send + 'static> Present<T> {
         let (slot, from) = (self.slot, self.from);
         let body = match self.items {
             Items::Records(records) => Body::Records(records),
-            Items::Single(Single { returned: false, record: Record { flags, body }, receipt }) => {
-                Body::Single { flags, pieces: vec![body], receipt }
+            Items::Single(Single { returned: false, flags, pieces, receipt }) => {
+                Body::Single { flags, pieces, receipt }
             }
             Items::Values(queue, _) | Items::Alien(queue, _) => Body::Values(queue),
             Items::Single(_) => Body::Records(Records::default()),
         };
         Batch { slot, from, count: 0, bytes: 0, body }
+    }
+}
+
+/// Where messages that came in pieces are put together. Kept from one to the next: memory that went back to
+/// the system would have to be had again, page by page.
+#[derive(Default)]
+pub(super) struct Whole(Vec<u8>);
+
+impl Whole {
+    /// No more than so many bytes are kept.
+    const KEPT: usize = 2 << 20;
+
+    fn of<R>(&mut self, pieces: &[Bytes], read: impl FnOnce(&[u8]) -> R) -> R {
+        if let [piece] = pieces {
+            return read(piece);
+        }
+        self.0.clear();
+        self.0.reserve_exact(pieces.iter().map(Bytes::len).sum());
+        pieces.iter().for_each(|piece| self.0.extend_from_slice(piece));
+        let read = read(&self.0);
+        if self.0.capacity() > Self::KEPT {
+            self.0 = Vec::new();
+        }
+        read
     }
 }
 

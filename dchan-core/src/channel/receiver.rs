@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     RecvError, TryRecvError,
-    decode::{Item, Present, block_on},
+    decode::{Item, Present, Whole, block_on},
 };
 use crate::{
     Namespace, NodeId, ReceiverId,
@@ -43,6 +43,7 @@ pub struct Receiver<T: Send + 'static> {
     open: Vec<Open>,
     /// A message of `present` that cannot be decoded and comes after the open ones.
     broken: Option<Item<T>>,
+    whole: Whole,
 }
 
 /// How a receiver behaves.
@@ -93,6 +94,7 @@ impl<T: Send + 'static> Receiver<T> {
             returned: 0,
             open: Vec::new(),
             broken: None,
+            whole: Whole::default(),
         }
     }
 
@@ -157,10 +159,14 @@ impl<T: Send + 'static> Receiver<T> {
     }
 
     /// What was returned last is taken now, unless it is already.
+    #[inline]
     fn settle_open(&mut self) {
-        if self.open.is_empty() {
-            return;
+        if !self.open.is_empty() {
+            self.settle_those();
         }
+    }
+
+    fn settle_those(&mut self) {
         let bytes = self.open.iter().map(|open| open.bytes).sum();
         let tracked = self.open.iter().any(|open| open.flags.has(Flags::TRACKED));
         self.so_far += Amount::new(self.open.len() as u64, bytes);
@@ -193,7 +199,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ///
     /// Cancel-safe: a message is only taken out when it is returned.
     pub async fn recv(&mut self) -> Result<Option<T>, RecvError> {
-        Ok(self.recv_delivery().await?.map(|delivery| delivery.value))
+        poll_fn(|cx| self.poll_with(cx, |value, _, _| value)).await
     }
 
     /// As [`recv`](Self::recv), with how the message came.
@@ -206,7 +212,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_delivery(&mut self) -> Result<Option<Delivery<T>>, RecvError> {
-        poll_fn(|cx| self.poll_delivery(cx)).await
+        poll_fn(|cx| self.poll_with(cx, Delivery::new)).await
     }
 
     /// Waits for a message, then takes as many of its batch as are here, up to `limit`. Returns how many
@@ -246,7 +252,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     /// The next message of the batch that the receiver is in, without settling those before it.
     fn next_of_batch(&mut self) -> Option<T> {
         let present = self.present.as_mut()?;
-        let (item, from) = (present.next()?, present.from);
+        let (item, from) = (present.next(&mut self.whole)?, present.from);
         if item.value.is_none() {
             self.broken = Some(item);
             return None;
@@ -256,7 +262,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
             self.present = None;
             return None;
         }
-        self.deliver(item, from).ok().map(|delivery| delivery.value)
+        self.deliver(item, from, |value, _, _| value).ok()
     }
 
     /// The next message, if it is here.
@@ -265,9 +271,10 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ///
     /// See [`TryRecvError`].
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.poll_delivery(&mut Context::from_waker(Waker::noop())) {
+        let waker = Waker::noop();
+        match self.poll_with(&mut Context::from_waker(waker), |value, _, _| value) {
             Poll::Pending => Err(TryRecvError::Empty),
-            Poll::Ready(Ok(Some(delivery))) => Ok(delivery.value),
+            Poll::Ready(Ok(Some(value))) => Ok(value),
             Poll::Ready(Ok(None)) => Err(TryRecvError::Closed),
             Poll::Ready(Err(error)) => Err(error.into()),
         }
@@ -286,10 +293,16 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         block_on(self.recv())
     }
 
-    fn poll_delivery(
+    /// The next message, as what `make` makes of it, of how it came, and of where it came from.
+    ///
+    /// One closure down to the decoder: a message that was handed up through results of several shapes
+    /// would be copied for each.
+    #[inline]
+    fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Delivery<T>>, RecvError>> {
+        make: impl Fn(T, Flags, NodeId) -> R,
+    ) -> Poll<Result<Option<R>, RecvError>> {
         self.settle_open();
         loop {
             let broken = self.broken.is_some();
@@ -298,15 +311,12 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
             {
                 self.returned += 1;
                 if !self.inbox.claim(self.returned) {
-                    // Values of this process are nowhere else: their sender gives them to others.
-                    self.broken = None;
-                    let rest = self.present.take().map(Present::into_rest);
-                    self.inbox.with(|core| core.hand_back(rest, core.state()));
+                    self.lose_present();
                     continue;
                 }
                 let from = present.from;
-                if let Some(item) = self.broken.take().or_else(|| present.next()) {
-                    return Poll::Ready(self.deliver(item, from).map(Some));
+                if let Some(item) = self.broken.take().or_else(|| present.next(&mut self.whole)) {
+                    return Poll::Ready(self.deliver(item, from, make).map(Some));
                 }
             }
             match self.next_batch(cx) {
@@ -316,6 +326,15 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Everything was handed back.
+    #[cold]
+    fn lose_present(&mut self) {
+        // Values of this process are nowhere else: their sender gives them to others.
+        self.broken = None;
+        let rest = self.present.take().map(Present::into_rest);
+        self.inbox.with(|core| core.hand_back(rest, core.state()));
     }
 
     /// Gets the next batch. `false`: there will be none.
@@ -343,15 +362,16 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         Poll::Ready(outcome)
     }
 
-    fn deliver(&mut self, item: Item<T>, from: NodeId) -> Result<Delivery<T>, RecvError> {
+    #[inline]
+    fn deliver<R>(
+        &mut self,
+        item: Item<T>,
+        from: NodeId,
+        make: impl FnOnce(T, Flags, NodeId) -> R,
+    ) -> Result<R, RecvError> {
         let Item { value, flags, bytes, receipt } = item;
         let Some(value) = value else {
-            self.inbox.skip(bytes);
-            self.so_far += Amount::new(1, bytes);
-            if let Some(receipt) = receipt {
-                receipt.settle(Outcome::Undecodable);
-            }
-            return Err(RecvError::Undecodable { from });
+            return Err(self.skip(bytes, receipt, from));
         };
         if self.settings.settle_on_next {
             self.open.push(Open { bytes, flags, receipt });
@@ -363,8 +383,26 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
             }
             self.tell(flags.has(Flags::TRACKED));
         }
+        Ok(make(value, flags, from))
+    }
+
+    /// The message cannot be decoded.
+    #[cold]
+    fn skip(&mut self, bytes: u64, receipt: Option<Arc<ReceiptCell>>, from: NodeId) -> RecvError {
+        self.inbox.skip(bytes);
+        self.so_far += Amount::new(1, bytes);
+        if let Some(receipt) = receipt {
+            receipt.settle(Outcome::Undecodable);
+        }
+        RecvError::Undecodable { from }
+    }
+}
+
+impl<T> Delivery<T> {
+    #[inline]
+    fn new(value: T, flags: Flags, from: NodeId) -> Self {
         let (rerouted, redelivered) = (flags.has(Flags::REROUTED), flags.has(Flags::REDELIVERED));
-        Ok(Delivery { value, from, rerouted, redelivered })
+        Self { value, from, rerouted, redelivered }
     }
 }
 
@@ -374,8 +412,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for Receiver<T> {
     type Item = Result<T, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let delivery = std::task::ready!(self.get_mut().poll_delivery(cx));
-        Poll::Ready(delivery.map(|delivery| delivery.map(|delivery| delivery.value)).transpose())
+        self.get_mut().poll_with(cx, |value, _, _| value).map(Result::transpose)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::Epoch;
 use crate::{
@@ -299,18 +299,6 @@ impl Inbound {
     /// Whether it has a connection.
     pub(crate) fn has_connection(&self) -> bool {
         self.epoch != 0
-    }
-}
-
-impl Message {
-    /// One contiguous body for a large message.
-    pub(crate) fn join(pieces: Vec<Bytes>) -> Bytes {
-        let len = pieces.iter().map(Bytes::len).sum();
-        let mut whole = BytesMut::with_capacity(len);
-        for piece in pieces {
-            whole.extend_from_slice(&piece);
-        }
-        whole.freeze()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::wire::put_record_header;
 const MAX: u64 = 1 << 20;
 
 fn records(bodies: &[&[u8]]) -> Records {
-    let mut all = BytesMut::new();
+    let mut all = bytes::BytesMut::new();
     for body in bodies {
         let mut header = [0; 4];
         put_record_header(&mut header, body.len(), Flags::default());
@@ -95,7 +95,7 @@ fn a_large_message_is_put_together() {
             continue;
         };
         assert_eq!(flags, Flags::TRACKED);
-        assert_eq!(Message::join(pieces), vec![7; total as usize]);
+        assert_eq!(pieces.concat(), vec![7; total as usize]);
     }
     assert_eq!((inbound.received(), inbound.next_frame()), (1, 3));
 }
