@@ -76,8 +76,13 @@ impl Queue {
         Ok(pushed)
     }
 
+    /// Whether HTTP/2 still takes anything.
+    pub(crate) fn check(&self) -> Result<(), Over> {
+        if self.lock().over { Err(Over) } else { Ok(()) }
+    }
+
     /// Waits until HTTP/2 has taken everything.
-    pub(crate) async fn drained(&self) -> Result<(), Over> {
+    async fn drained(&self) -> Result<(), Over> {
         loop {
             {
                 let state = self.lock();
