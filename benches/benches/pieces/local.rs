@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// As many messages as a receiver has room for unless it is told otherwise.
-const CAPACITY: usize = 16 * 1024;
+const CAPACITY: usize = 64 * 1024;
 
 pub(crate) fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("path");

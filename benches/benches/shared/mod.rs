@@ -31,7 +31,7 @@ pub(crate) const BATCH: u64 = 64;
 
 /// A lane with the room that a receiver has unless it is told otherwise.
 pub(crate) fn pair() -> Pair {
-    Pair::new(16 * 1024, 1024 * 1024)
+    Pair::new(64 * 1024, 1024 * 1024)
 }
 
 /// Nodes in this process that know each other from a list in memory. Stopped, or nothing is kept.

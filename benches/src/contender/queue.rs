@@ -9,7 +9,7 @@ use super::{Contender, Ready, Setup, Side};
 use crate::Msg;
 
 /// As many as a receiver of dchan has room for: by default, and in one process.
-const CAPACITY: usize = 16 * 1024;
+const CAPACITY: usize = 64 * 1024;
 
 /// tokio's mpsc.
 #[derive(Default)]

@@ -20,8 +20,9 @@ use crate::{
     router::Router,
 };
 
-/// The room that a receiver has unless it is told otherwise.
-const CAPACITY: Amount = Amount { messages: 16 * 1024, bytes: 1024 * 1024 };
+/// The room that a receiver has unless it is told otherwise: bytes bound what it costs, and messages are so
+/// many that small ones do not wait for the tasks between them and their sender to run.
+const CAPACITY: Amount = Amount { messages: 64 * 1024, bytes: 1024 * 1024 };
 
 type Opening<T> = Pin<Box<dyn Future<Output = Result<T, OpenError>> + Send>>;
 
@@ -98,7 +99,7 @@ impl Node {
 }
 
 impl<T> OpenReceiver<T> {
-    /// How many messages may be here or on their way, over all senders: at least 1. Default 16,384.
+    /// How many messages may be here or on their way, over all senders: at least 1. Default 65,536.
     pub fn capacity(mut self, messages: usize) -> Self {
         self.capacity.messages = messages.max(1) as u64;
         self
