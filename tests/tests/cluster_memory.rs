@@ -27,7 +27,7 @@ async fn what_is_held_is_bounded(cluster: Arc<Cluster>) {
         let ledger = a.ledger("n");
         let held = ledger.in_flight * size as u64;
         // What the receiver grants, a message over it, and a chunk of overdraft.
-        let most = (capacity + size + (64 << 10)) as u64;
+        let most = (capacity + size + (65 << 10)) as u64;
         assert!(held <= most, "{held} bytes are held of messages of {size}: at most {most}");
         let count = ledger.accepted - before;
         oracle.take(&mut receiver, count).await;

@@ -43,10 +43,12 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const LANE: u64 = 16;
 /// A part of a large message, in bytes.
-const PART: usize = 64 * KIB;
+const PART: usize = 65 * KIB;
 /// What each receiver has room for, in bytes, and messages.
 const CAPACITY: usize = MIB;
 const MESSAGE: usize = 4 * MIB;
+/// The largest message of whole parts.
+const LARGEST: usize = MESSAGE / PART * PART;
 const LANES: usize = 2000;
 const HANDSHAKES: usize = 64;
 /// What the honest pair, the runtime and the test itself hold now and not then.
@@ -172,15 +174,15 @@ async fn announced(pair: &Pair, receiver: &Receiver<Message>) {
 async fn parts(pair: &Pair, receiver: &Receiver<Message>) {
     let mut adversary = adversary(pair).await;
     adversary.open(LANE, receiver).await;
-    let need_bytes = MESSAGE as u64;
+    let need_bytes = LARGEST as u64;
     adversary.frame(LANE, wire::want(&Want { wanting: true, need_bytes, ..Want::default() })).await;
     let granted = |control: &Control| {
         matches!(control, Control::Credit(credit) if credit.limit_bytes >= need_bytes).then_some(())
     };
     adversary.hear("there is room", granted).await;
-    let of = (MESSAGE / PART) as u64;
+    let of = (LARGEST / PART) as u64;
     for at in 0..100 * of {
-        if !adversary.frames([part(at, of, MESSAGE)]).await {
+        if !adversary.frames([part(at, of, LARGEST)]).await {
             break;
         }
     }

@@ -13,7 +13,7 @@ struct Quic;
 
 /// Too long a frame, the longest that can be announced, an unknown kind, a payload where there is none.
 const GARBAGE: [[u8; 12]; 4] = [
-    [0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 16],
+    [0, 2, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 16],
     [0xff; 12],
     [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16],
     [2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0],

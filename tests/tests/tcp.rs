@@ -13,7 +13,7 @@ struct Tcp;
 
 /// Too long a frame, the longest that can be announced, a flag that is none.
 const GARBAGE: [[u8; 13]; 3] = [
-    [0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 16, 0],
+    [0, 2, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 16, 0],
     [0xff; 13],
     [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 16, 2],
 ];

@@ -63,7 +63,7 @@ fn calls() -> Vec<Vec<(&'static str, Vec<u8>)>> {
     // Message 1 with an empty frame; the same with the number 2; the end.
     let [first, second, end] = [[8, 1, 26, 0], [8, 2, 26, 0], [8, 1, 16, 1]].map(Vec::from);
     let long =
-        [&[8, 1, 26, 0x85, 0x80, 8, 18, 0x81, 0x80, 8][..], &vec![0; 128 * 1024 + 1]].concat();
+        [&[8, 1, 26, 0x85, 0xc0, 8, 18, 0x81, 0xc0, 8][..], &vec![0; 136 * 1024 + 1]].concat();
     let open = || ("Open", vec![]);
     vec![
         vec![open(), open()],

@@ -10,13 +10,14 @@ use crate::Breach;
 
 pub(crate) use control::{Beat, Closed, Control, Credit, Hello, Refusal, Resumed, shown};
 pub(crate) use lane::{Attach, Chunk, DataHeader, HEADER, LaneFrame, Want};
-pub(crate) use record::{Flags, RECORD_HEADER, Record, Records, put_record_header};
+pub(crate) use record::{Flags, RECORD_HEADER, Records, put_record_header};
 
 /// The version of the protocol. Peers must have the same.
 pub(crate) const VERSION: u16 = 1;
 
-/// Messages above this size, in bytes, travel in chunks of this size.
-pub(crate) const CHUNK: usize = 64 * 1024;
+/// Messages above this size, in bytes, travel in chunks of this size. It is 64 KiB and what a message has
+/// besides: sizes are powers of two as a rule, and in two frames such a message would cost half as much again.
+pub(crate) const CHUNK: usize = 65 * 1024;
 
 /// What a peer sent that it must not send.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

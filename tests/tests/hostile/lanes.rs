@@ -29,7 +29,7 @@ dchan_conformance::cluster_tests![
 type Frames = Vec<(u64, Vec<u8>)>;
 
 const LANE: u64 = 16;
-const PART: usize = 64 * 1024;
+const PART: usize = 65 * 1024;
 /// On a busy machine, the adversary itself may be late with its heartbeats.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -111,7 +111,8 @@ fn lane_cases(credit: &Credit) -> Vec<(&'static str, Breach, Frames)> {
 
 async fn what_breaks_a_lane_ends_the_link_and_nothing_else(cluster: Arc<Cluster>) {
     let pair = Pair::start(&cluster).await;
-    let receiver = pair.b.receiver::<Vec<u8>>("bait").await.unwrap();
+    // More than it has room for is to fit into a frame.
+    let receiver = pair.b.receiver::<Vec<u8>>("bait").capacity(1000).await.unwrap();
     let count = lane_cases(&Credit::default()).len();
     for at in 0..count {
         let mut adversary = pair.adversary().await;
