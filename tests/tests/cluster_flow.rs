@@ -16,6 +16,7 @@ dchan_conformance::cluster_tests![
     idle_receivers_get_their_share,
     two_senders_share_a_receiver,
     nobody_waits_for_credit_that_is_there,
+    what_nobody_waits_for_any_more_can_be_used,
     a_slow_receiver_blocks_only_its_senders,
     sending_waits_for_the_first_receiver,
     one_message_at_a_time,
@@ -113,40 +114,62 @@ async fn two_senders_share_a_receiver(cluster: Arc<Cluster>) {
     }
 }
 
-/// Many who wait, who do not, and who keep room for later, where there is hardly any. Nobody gives up: one
-/// who is forgotten waits for ever.
+/// Some who wait, who do not, and who keep room for later, where there is room for one. Nobody gives up, and
+/// nothing else happens until all have had their turn: one who is forgotten waits for ever.
 async fn nobody_waits_for_credit_that_is_there(cluster: Arc<Cluster>) {
     let (a, b) = (cluster.node().await, cluster.node().await);
-    let oracle = Arc::new(Oracle::new());
-    let _receiving = [
-        oracle.receive(a.receiver("n").capacity(1).await.unwrap()),
-        oracle.receive(b.receiver("n").capacity(3).await.unwrap()),
-    ];
-    let sender = a.sender::<Message>("n").await.unwrap();
-    sender.wait_for_receivers(2).await.unwrap();
-    let count = cluster.kind.scale(2000, 400);
-    let mut sending = JoinSet::new();
-    for handle in 0..9 {
-        let (sender, oracle) = (sender.clone(), oracle.clone());
-        sending.spawn(async move {
-            for seq in 0..count {
-                let next = message(handle, seq, 8);
-                match handle % 3 {
-                    0 => sender.send(next).await.unwrap(),
-                    1 => sender.reserve().await.unwrap().send(next).unwrap(),
-                    _ => {
-                        while sender.try_send(next.clone()).is_err() {
-                            tokio::time::sleep(Duration::from_micros(50)).await;
+    for (name, node) in [("here", &a), ("there", &b)] {
+        let oracle = Arc::new(Oracle::new());
+        let _receiving = oracle.receive(node.receiver(name).capacity(1).await.unwrap());
+        let sender = a.sender::<Message>(name).await.unwrap();
+        for round in 0..cluster.kind.scale(1000, 300) {
+            let mut sending = JoinSet::new();
+            for handle in 0..4 {
+                let (sender, oracle) = (sender.clone(), oracle.clone());
+                sending.spawn(async move {
+                    let next = message(handle, round, 8);
+                    match handle {
+                        0 => sender.reserve().await.unwrap().send(next).unwrap(),
+                        1 => {
+                            while sender.try_send(next.clone()).is_err() {
+                                tokio::task::yield_now().await;
+                            }
                         }
+                        _ => sender.send(next).await.unwrap(),
                     }
-                }
-                oracle.note_accepted(handle, seq);
+                    oracle.note_accepted(handle, round);
+                });
             }
-        });
+            let all = timeout(PATIENCE, sending.join_all());
+            assert!(all.await.is_ok(), "in round {round} somebody waits for ever");
+        }
+        oracle.settle(&a, name).await;
     }
-    let all = async { while sending.join_next().await.is_some_and(|sent| sent.is_ok()) {} };
-    timeout(PATIENCE, all).await.expect("everybody has had their turns");
-    assert!(sending.is_empty(), "none of them failed");
+    stop(b).await;
+    stop(a).await;
+}
+
+/// Credit that came for one who waited, and gave up.
+async fn what_nobody_waits_for_any_more_can_be_used(cluster: Arc<Cluster>) {
+    let (a, b) = (cluster.node().await, cluster.node().await);
+    let oracle = Oracle::new();
+    let mut receiver = b.receiver("n").capacity(4).await.unwrap();
+    let sender = a.sender::<Message>("n").await.unwrap();
+    for number in 0..4 {
+        sender.send(message(0, number, 8)).await.unwrap();
+        oracle.note_accepted(0, number);
+    }
+    let mut waits = Box::pin(sender.send(message(1, 0, 8)));
+    assert!(timeout(Duration::from_millis(10), &mut waits).await.is_err(), "there is no room");
+    oracle.take(&mut receiver, 4).await;
+    until("there is room", || a.metrics().namespaces[sender.namespace()].credit == 4).await;
+    drop(waits);
+    for number in 4..8 {
+        sender.try_send(message(0, number, 8)).unwrap();
+        oracle.note_accepted(0, number);
+    }
+    assert!(matches!(sender.try_send(message(0, 8, 8)), Err(TrySendError::Full(_))));
+    oracle.take(&mut receiver, 4).await;
     oracle.settle(&a, "n").await;
     stop(b).await;
     stop(a).await;
