@@ -151,6 +151,16 @@ impl Peer {
         let source = Source::Remote { node: self.id, lane: id, upstream };
         let opened = inbox.is_some_and(|inbox| {
             inbox.with(|core| {
+                // The last frames of a connection may be worked on while the next one stands already. A
+                // lane that both of them bring is one lane: another one would keep its credit for ever.
+                let known = match self.incoming.lock().get(id) {
+                    Some(InEntry::Live(there, slot)) if Arc::ptr_eq(there, &inbox) => Some(*slot),
+                    _ => None,
+                };
+                if let Some(slot) = known {
+                    core.attach(slot, epoch, attach);
+                    return true;
+                }
                 let opened = core.open(source, epoch, attach);
                 if let Some(slot) = opened {
                     // Before anybody can hear of the lane, or end it.
@@ -209,5 +219,39 @@ impl Upstream for Peer {
 
     fn watch(&self, inbox: &Arc<Inbox>) {
         Peer::watch(self, inbox);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Addr, Node, NodeId, NodeOptions, StaticMembership, memory::MemoryNetwork};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_two_connections_bring_at_one_time_is_one() {
+        let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+        let listen: Addr = "a:1".parse().unwrap();
+        let transport = network.transport(&listen);
+        let node = Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap();
+        let receiver = node.receiver::<u32>("n").capacity(4).await.unwrap();
+        let attach = Attach {
+            namespace: receiver.namespace().clone(),
+            receiver: receiver.id(),
+            fresh: true,
+            taken: 0,
+            wanting: true,
+        };
+        let (peer, id) = (node.inner().peers.peer(NodeId(9), None), LaneId(17));
+        // Neither has seen that the other one opens it.
+        for epoch in [1, 2] {
+            peer.open_incoming(epoch, id, &attach).unwrap();
+        }
+        let credit = peer.credit_of(2, &[id]);
+        assert!(
+            matches!(&credit[..], [Control::Credit(credit)] if credit.limit_messages == 4),
+            "{credit:?}"
+        );
+        assert_eq!(peer.credit_of(1, &[id]), []);
+        drop(receiver);
     }
 }
