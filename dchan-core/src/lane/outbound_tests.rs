@@ -360,7 +360,8 @@ fn a_small_message_may_pass_the_limit_in_bytes_by_a_chunk() {
 #[test]
 fn a_batch_with_little_room_says_that_there_is_more() {
     let mut lane = attached(9, 1 << 20);
-    (0..3).for_each(|_| send(&mut lane, &vec![1; CHUNK]));
+    // Two fit into a frame.
+    (0..5).for_each(|_| send(&mut lane, &vec![1; CHUNK]));
     let mut batch = FrameBatch::new();
     assert!(lane.poll(1, &mut batch, 1) && lane.has_business(1));
     assert_eq!(batch.len(), 1);
