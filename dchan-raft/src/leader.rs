@@ -157,7 +157,7 @@ async fn remove_silent(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
         leases.heard(shared.me.id, now);
         leases.silent(metrics.current_term, tracked, now, shared.config.times.removal_after)
     };
-    silent.extend(replaced(shared, &view).await);
+    silent.extend(replaced(shared, &view, members.voter_ids()).await);
     if !take_off(shared, &view, &silent).await {
         return;
     }
@@ -193,7 +193,11 @@ async fn take_off(shared: &Shared, view: &View, silent: &[NodeId]) -> bool {
 
 /// Nodes that missed a lease, and at whose address another listed node answers: a node without a
 /// directory that was restarted. There is no need to wait for the rest of the time.
-async fn replaced(shared: &Shared, view: &View) -> Vec<NodeId> {
+///
+/// Those with a vote stay until [`promote`] has moved it: who sees that the old id has gone may take the
+/// next founder down.
+async fn replaced(shared: &Shared, view: &View, voters: impl Iterator<Item = u64>) -> Vec<NodeId> {
+    let voters: BTreeSet<NodeId> = voters.map(NodeId).collect();
     let mut at = HashMap::<&Addr, Vec<NodeId>>::new();
     for (id, node) in &view.nodes {
         at.entry(&node.addr).or_default().push(*id);
@@ -206,6 +210,7 @@ async fn replaced(shared: &Shared, view: &View) -> Vec<NodeId> {
         };
         let (late, live): (Vec<_>, Vec<_>) = ids.into_iter().partition(late);
         let [live] = live[..] else { continue };
+        let late: Vec<NodeId> = late.into_iter().filter(|id| !voters.contains(id)).collect();
         if !late.is_empty() && lives_at(shared, live, addr.as_str()).await {
             replaced.extend(late);
         }
@@ -227,15 +232,20 @@ async fn promote(shared: &Arc<Shared>, raft: &Raft, metrics: &Metrics) {
     if !caught_up(metrics, new) || !lives_at(shared, NodeId(new), &addr).await {
         return;
     }
-    tracing::warn!(new = %NodeId(new), old = %NodeId(old), %addr, "a founder lost its directory: its vote goes to the new node there");
     let mut next = voters;
     next.remove(&old);
     next.insert(new);
     let change = raft.change_membership(ChangeMembers::ReplaceAllVoters(next), false);
-    if let Ok(Err(error)) = timeout(shared.config.times.request, change).await {
-        tracing::debug!(%error, "the vote has not moved yet");
-        return;
+    match timeout(shared.config.times.request, change).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the vote has not moved yet");
+            return;
+        }
+        // It may have: the next round sees.
+        Err(_) => return,
     }
+    tracing::warn!(new = %NodeId(new), old = %NodeId(old), %addr, "a founder lost its directory: its vote goes to the new node there");
     let incarnation = shared.view().nodes.get(&NodeId(old)).map(|node| node.incarnation);
     if let Some(incarnation) = incarnation {
         let gone = vec![Change::NodeGone { id: NodeId(old), incarnation }];
