@@ -1,6 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::wire::CHUNK;
 
 const MAX: u64 = 64 << 20;
 

@@ -101,7 +101,7 @@ impl Router {
             None => self.assign(message),
         };
         if assigned == Err(Unassigned::Full) {
-            self.ask_for_credit();
+            self.look_for_credit();
         }
         assigned
     }

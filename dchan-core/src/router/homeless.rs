@@ -83,7 +83,7 @@ impl Router {
             }
         }
         if left {
-            self.ask_for_credit();
+            self.look_for_credit();
         }
     }
 

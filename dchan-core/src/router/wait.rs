@@ -27,7 +27,7 @@ impl Router {
         // Counted before lanes are looked at: what they get later, they put on offer.
         let waiting = Waiting::begin(&self.waiting);
         self.place_homeless();
-        self.offer_all();
+        self.look_for_credit();
         let permit = self.permits.acquire().await.ok()?;
         Some(Turn { permit, _waiting: waiting })
     }
@@ -48,9 +48,9 @@ impl Router {
         self.waiting.load(Ordering::SeqCst) > 0 || self.has_homeless.load(Ordering::Acquire)
     }
 
-    /// Somebody waits: all lanes put what they have on offer. Those that gave their credit back are told
-    /// that it is needed.
-    fn offer_all(&self) {
+    /// Somebody needs credit: if they wait for it, all lanes put what they have on offer. Those that gave
+    /// theirs back are told that it is needed.
+    pub(super) fn look_for_credit(&self) {
         for route in self.routes.load().iter() {
             match route {
                 Route::Remote(lane) => lane.with(|out| {
@@ -61,16 +61,6 @@ impl Router {
                     lane.recount();
                     lane.ask();
                 }
-            }
-        }
-    }
-
-    /// Lanes that gave their credit back are told that it is needed.
-    pub(super) fn ask_for_credit(&self) {
-        for route in self.routes.load().iter() {
-            match route {
-                Route::Remote(lane) => lane.with(|out| out.ask()),
-                Route::Local(lane) => lane.ask(),
             }
         }
     }
