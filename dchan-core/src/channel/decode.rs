@@ -125,6 +125,11 @@ impl<T: Send + 'static> Present<T> {
         }
     }
 
+    /// Whether its values have not left the process.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.items, Items::Values(..))
+    }
+
     /// What is left, to be given back to its sender.
     pub(super) fn into_rest(self) -> Batch {
         let (slot, from) = (self.slot, self.from);

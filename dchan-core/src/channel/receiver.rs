@@ -1,3 +1,5 @@
+mod deliver;
+
 use std::{
     fmt,
     future::poll_fn,
@@ -15,8 +17,8 @@ use super::{
 };
 use crate::{
     Namespace, NodeId, ReceiverId,
-    inbox::{Inbox, Next, State},
-    lane::{Amount, Outcome, ReceiptCell},
+    inbox::Inbox,
+    lane::{Amount, ReceiptCell},
     node::Alive,
     router::LocalItem,
     wire::Flags,
@@ -43,6 +45,8 @@ pub struct Receiver<T: Send + 'static> {
     open: Vec<Open>,
     /// A message of `present` that cannot be decoded and comes after the open ones.
     broken: Option<Item<T>>,
+    /// It has worked through many messages of a sender in this process, and found no more.
+    caught_up: bool,
     whole: Whole,
 }
 
@@ -94,6 +98,7 @@ impl<T: Send + 'static> Receiver<T> {
             returned: 0,
             open: Vec::new(),
             broken: None,
+            caught_up: false,
             whole: Whole::default(),
         }
     }
@@ -149,43 +154,6 @@ impl<T: Send + 'static> Receiver<T> {
         }
         self.hand_back().await;
     }
-
-    fn give_back(&mut self) {
-        self.settle_open();
-        self.inbox.sync(false);
-        let rest = self.present.take().map(Present::into_rest);
-        self.inbox.with(|core| core.hand_back(rest, State::Closed));
-        self.alive.forget_receiver(&self.inbox);
-    }
-
-    /// What was returned last is taken now, unless it is already.
-    #[inline]
-    fn settle_open(&mut self) {
-        if !self.open.is_empty() {
-            self.settle_those();
-        }
-    }
-
-    fn settle_those(&mut self) {
-        let bytes = self.open.iter().map(|open| open.bytes).sum();
-        let tracked = self.open.iter().any(|open| open.flags.has(Flags::TRACKED));
-        self.so_far += Amount::new(self.open.len() as u64, bytes);
-        self.inbox.advance(self.so_far);
-        for receipt in self.open.drain(..).filter_map(|open| open.receipt) {
-            receipt.settle(Outcome::Taken);
-        }
-        self.tell(tracked);
-    }
-
-    /// Sees to it that senders hear what is taken. `tracked`: somebody waits for it.
-    #[inline]
-    fn tell(&self, tracked: bool) {
-        if self.present.as_ref().is_none_or(Present::is_empty) {
-            self.inbox.sync_end();
-        } else if tracked {
-            self.inbox.sync(true);
-        }
-    }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
@@ -199,7 +167,8 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ///
     /// Cancel-safe: a message is only taken out when it is returned.
     pub async fn recv(&mut self) -> Result<Option<T>, RecvError> {
-        poll_fn(|cx| self.poll_with(cx, |value, _, _| value)).await
+        self.stand_back().await;
+        poll_fn(|cx| self.poll_in_turn(cx, |value, _, _| value)).await
     }
 
     /// As [`recv`](Self::recv), with how the message came.
@@ -212,7 +181,8 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_delivery(&mut self) -> Result<Option<Delivery<T>>, RecvError> {
-        poll_fn(|cx| self.poll_with(cx, Delivery::new)).await
+        self.stand_back().await;
+        poll_fn(|cx| self.poll_in_turn(cx, Delivery::new)).await
     }
 
     /// Waits for a message, then takes as many of its batch as are here, up to `limit`. Returns how many
@@ -240,29 +210,15 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         let Some(first) = self.recv().await? else { return Ok(0) };
         buffer.push(first);
         let mut count = 1;
+        // Until the next batch begins, or there might be no end to it.
         while count < limit
+            && self.returned > 0
             && let Some(value) = self.next_of_batch()
         {
             buffer.push(value);
             count += 1;
         }
         Ok(count)
-    }
-
-    /// The next message of the batch that the receiver is in, without settling those before it.
-    fn next_of_batch(&mut self) -> Option<T> {
-        let present = self.present.as_mut()?;
-        let (item, from) = (present.next(&mut self.whole)?, present.from);
-        if item.value.is_none() {
-            self.broken = Some(item);
-            return None;
-        }
-        self.returned += 1;
-        if !self.inbox.claim(self.returned) {
-            self.present = None;
-            return None;
-        }
-        self.deliver(item, from, |value, _, _| value).ok()
     }
 
     /// The next message, if it is here.
@@ -292,110 +248,6 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     pub fn blocking_recv(&mut self) -> Result<Option<T>, RecvError> {
         block_on(self.recv())
     }
-
-    /// The next message, as what `make` makes of it, of how it came, and of where it came from.
-    ///
-    /// One closure down to the decoder: a message that was handed up through results of several shapes
-    /// would be copied for each.
-    #[inline]
-    fn poll_with<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        make: impl Fn(T, Flags, NodeId) -> R,
-    ) -> Poll<Result<Option<R>, RecvError>> {
-        self.settle_open();
-        loop {
-            let broken = self.broken.is_some();
-            if let Some(present) =
-                self.present.as_mut().filter(|present| broken || !present.is_empty())
-            {
-                self.returned += 1;
-                if !self.inbox.claim(self.returned) {
-                    self.lose_present();
-                    continue;
-                }
-                let from = present.from;
-                if let Some(item) = self.broken.take().or_else(|| present.next(&mut self.whole)) {
-                    return Poll::Ready(self.deliver(item, from, make).map(Some));
-                }
-            }
-            match self.next_batch(cx) {
-                Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(None)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-
-    /// Everything was handed back.
-    #[cold]
-    fn lose_present(&mut self) {
-        // Values of this process are nowhere else: their sender gives them to others.
-        self.broken = None;
-        let rest = self.present.take().map(Present::into_rest);
-        self.inbox.with(|core| core.hand_back(rest, core.state()));
-    }
-
-    /// Gets the next batch. `false`: there will be none.
-    fn next_batch(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, RecvError>> {
-        (self.present, self.broken) = (None, None);
-        (self.so_far, self.returned) = (Amount::default(), 0);
-        // One unit of tokio's budget for a batch, not for each message: messages are too cheap.
-        let coop = std::task::ready!(tokio::task::coop::poll_proceed(cx));
-        let mut next = self.inbox.next();
-        if matches!(next, Next::Empty) {
-            self.inbox.register(cx.waker());
-            next = self.inbox.next();
-        }
-        let outcome = match next {
-            Next::Empty => return Poll::Pending,
-            Next::Batch(batch) => {
-                self.present = Some(Present::new(batch));
-                Ok(true)
-            }
-            Next::Lost(from) => Err(RecvError::SenderLost { from }),
-            Next::Closed => Ok(false),
-            Next::Stopped => Err(RecvError::NodeStopped),
-        };
-        coop.made_progress();
-        Poll::Ready(outcome)
-    }
-
-    #[inline]
-    fn deliver<R>(
-        &mut self,
-        item: Item<T>,
-        from: NodeId,
-        make: impl FnOnce(T, Flags, NodeId) -> R,
-    ) -> Result<R, RecvError> {
-        let Item { value, flags, bytes, receipt } = item;
-        let Some(value) = value else {
-            return Err(self.skip(bytes, receipt, from));
-        };
-        if self.settings.settle_on_next {
-            self.open.push(Open { bytes, flags, receipt });
-        } else {
-            self.so_far += Amount::new(1, bytes);
-            self.inbox.advance(self.so_far);
-            if let Some(receipt) = receipt {
-                receipt.settle(Outcome::Taken);
-            }
-            self.tell(flags.has(Flags::TRACKED));
-        }
-        Ok(make(value, flags, from))
-    }
-
-    /// The message cannot be decoded.
-    #[cold]
-    fn skip(&mut self, bytes: u64, receipt: Option<Arc<ReceiptCell>>, from: NodeId) -> RecvError {
-        self.inbox.skip(bytes);
-        self.so_far += Amount::new(1, bytes);
-        if let Some(receipt) = receipt {
-            receipt.settle(Outcome::Undecodable);
-        }
-        RecvError::Undecodable { from }
-    }
 }
 
 impl<T> Delivery<T> {
@@ -412,7 +264,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for Receiver<T> {
     type Item = Result<T, RecvError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_with(cx, |value, _, _| value).map(Result::transpose)
+        self.get_mut().poll_in_turn(cx, |value, _, _| value).map(Result::transpose)
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Input, check_error};
 use crate::{
     Boot, FrameBatch, LaneId, Namespace, NodeId, ReceiverId,
-    inbox::{Body, Inbox, Next, Source, State, Upstream},
+    inbox::{Batch, Body, Inbox, Next, Source, State, Upstream},
     lane::{Amount, Epoch, LaneFault, Outbound, SlotId},
     wire::{
         CHUNK, Chunk, Closed, Credit, DataHeader, Flags, HEADER, LaneFrame, RECORD_HEADER, Resumed,
@@ -116,16 +116,15 @@ impl Receiving {
     fn take(&mut self, input: &mut Input<'_>) {
         let Some((so_far, all)) = self.present else {
             if let Next::Batch(batch) = self.inbox.next() {
-                if let Body::Records(records) = &batch.body {
-                    assert_eq!(records.clone().count() as u64, batch.count);
-                }
-                self.present = Some((Amount::default(), Amount::new(batch.count, batch.bytes)));
+                self.begin(&batch);
             }
             return;
         };
         if so_far.messages == all.messages {
-            self.inbox.sync_end();
             self.present = None;
+            if let Some(batch) = self.inbox.end_batch() {
+                self.begin(&batch);
+            }
             return;
         }
         let last = so_far.messages + 1 == all.messages;
@@ -137,6 +136,13 @@ impl Receiving {
             self.inbox.advance(next)
         }
         self.present = Some((next, all));
+    }
+
+    fn begin(&mut self, batch: &Batch) {
+        if let Body::Records(records) = &batch.body {
+            assert_eq!(records.clone().count() as u64, batch.count);
+        }
+        self.present = Some((Amount::default(), Amount::new(batch.count, batch.bytes)));
     }
 
     fn say(&mut self, at: usize, what: u8, input: &mut Input<'_>) {

@@ -231,11 +231,6 @@ impl Inbox {
         self.with(|core| core.sync(self.progress.get(), answer));
     }
 
-    /// The receiver has worked through its batch.
-    pub(crate) fn sync_end(&self) {
-        self.with(|core| core.sync_end(self.progress.get()));
-    }
-
     /// The next message of the present batch could not be decoded.
     pub(crate) fn skip(&self, bytes: u64) {
         self.with(|core| {
@@ -246,25 +241,45 @@ impl Inbox {
         self.progress.set(Amount::new(messages + 1, before + bytes));
     }
 
-    /// The batch is done: gets the next one.
+    /// The receiver has worked through its batch. Gets the next one, if it is here.
+    pub(crate) fn end_batch(self: &Arc<Self>) -> Option<Batch> {
+        let (batch, upstream) = self.with(|core| {
+            let batch = core.end_batch(self.progress.get());
+            let upstream = batch.as_ref().and_then(|batch| self.begin(core, batch));
+            (batch, upstream)
+        });
+        self.watch(upstream);
+        batch
+    }
+
+    /// The receiver has come for more.
     pub(crate) fn next(self: &Arc<Self>) -> Next {
         let (next, upstream) = self.with(|core| {
             core.sync(self.progress.get(), false);
-            self.progress.set(Amount::default());
-            self.progress.returned.store(0, Ordering::SeqCst);
             let next = core.next();
             let upstream = match &next {
-                Next::Batch(batch) if batch.count > 1 => core.upstream(batch.slot),
+                Next::Batch(batch) => self.begin(core, batch),
                 _ => None,
             };
             (next, upstream)
         });
+        self.watch(upstream);
+        next
+    }
+
+    /// A batch begins. Returns who has to look whether the receiver dawdles in it.
+    fn begin(&self, core: &Core, batch: &Batch) -> Option<Arc<dyn Upstream>> {
+        self.progress.set(Amount::default());
+        self.progress.returned.store(0, Ordering::SeqCst);
+        if batch.count > 1 { core.upstream(batch.slot) } else { None }
+    }
+
+    fn watch(self: &Arc<Self>, upstream: Option<Arc<dyn Upstream>>) {
         if let Some(upstream) = upstream
             && !self.watched.swap(true, Ordering::Relaxed)
         {
             upstream.watch(self);
         }
-        next
     }
 
     /// Somebody looks whether the receiver dawdles in its batch.
@@ -274,10 +289,6 @@ impl Inbox {
             core.sync(self.progress.get(), true);
             core.upstream_of_present()
         });
-        if let Some(upstream) = upstream
-            && !self.watched.swap(true, Ordering::Relaxed)
-        {
-            upstream.watch(self);
-        }
+        self.watch(upstream);
     }
 }

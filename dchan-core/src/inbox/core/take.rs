@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Core, Next, Notice, Present, State};
 use crate::{
-    inbox::{Source, Upstream},
+    inbox::{Batch, Source, Upstream},
     lane::{Amount, Ledger, SlotId},
 };
 
@@ -23,12 +23,15 @@ impl Core {
         }
     }
 
-    /// The receiver is through with its batch. If that was all there is, then senders hear of it now.
-    pub(crate) fn sync_end(&mut self, so_far: Amount) {
+    /// The receiver is through with its batch, and goes on with the next one. If there is none, then
+    /// senders hear of it now.
+    pub(crate) fn end_batch(&mut self, so_far: Amount) -> Option<Batch> {
         self.sync(so_far, false);
-        if self.queue.is_empty() {
+        let next = self.next_batch();
+        if next.is_none() {
             self.tell_all();
         }
+        next
     }
 
     pub(super) fn tell_all(&mut self) {
@@ -64,14 +67,21 @@ impl Core {
         self.end_if_drained(slot);
     }
 
+    fn next_batch(&mut self) -> Option<Batch> {
+        // What is here of a receiver that was stopped waits to be given back.
+        if self.state == State::Stopped {
+            return None;
+        }
+        let batch = self.queue.pop_front()?;
+        let (slot, all) = (batch.slot, Amount::new(batch.count, batch.bytes));
+        self.present = Some(Present { slot, accounted: Amount::default(), all });
+        Some(batch)
+    }
+
     /// The next batch, if there is one.
     pub(crate) fn next(&mut self) -> Next {
         self.present = None;
-        // What is here of a receiver that was stopped waits to be given back.
-        let stopped = self.state == State::Stopped;
-        if !stopped && let Some(batch) = self.queue.pop_front() {
-            let (slot, all) = (batch.slot, Amount::new(batch.count, batch.bytes));
-            self.present = Some(Present { slot, accounted: Amount::default(), all });
+        if let Some(batch) = self.next_batch() {
             return Next::Batch(batch);
         }
         self.tell_all();
