@@ -3,8 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dchan_conformance::cluster::{Cluster, Entry, Message, Oracle, message, stop, until};
-use dchan_core::{ReceiptError, RecvError, SendError, TrySendError};
+use dchan_conformance::cluster::{Cluster, Entry, Message, Oracle, PATIENCE, message, stop, until};
+use dchan_core::{Config, ReceiptError, RecvError, SendError, Times, TrySendError};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -17,6 +17,7 @@ dchan_conformance::cluster_tests![
     two_senders_share_a_receiver,
     a_closed_receiver_drains,
     receipts_settle,
+    receipts_of_one_batch_settle_one_by_one,
     what_cannot_be_decoded_is_told,
     messages_of_every_size,
     many_namespaces,
@@ -155,6 +156,34 @@ async fn receipts_settle(cluster: Arc<Cluster>) {
     }
     assert!(receipts[5..].iter().all(|receipt| receipt.outcome().is_none()));
     oracle.take(&mut receiver, 5).await;
+    oracle.settle(&a, "n").await;
+    drop(receiver);
+    stop(a).await;
+    stop(b).await;
+}
+
+/// Each is told of at once, not with the next heartbeat: there is none.
+async fn receipts_of_one_batch_settle_one_by_one(cluster: Arc<Cluster>) {
+    let quiet = |config: &mut Config| {
+        let hour = Duration::from_secs(3600);
+        let Times { heartbeat, suspect, silence, lane, .. } = &mut config.times;
+        (*heartbeat, *suspect, *silence, *lane) = (hour, 2 * hour, 3 * hour, 4 * hour);
+    };
+    let (a, b) = (cluster.node_with(quiet).await, cluster.node_with(quiet).await);
+    let oracle = Oracle::new();
+    let mut receiver = b.receiver::<Message>("n").await.unwrap();
+    let sender = a.sender::<Message>("n").await.unwrap();
+    for round in 0..10 {
+        let mut receipts = Vec::new();
+        for number in round * 50..(round + 1) * 50 {
+            receipts.push(sender.send_tracked(message(0, number, 10)).await.unwrap());
+            oracle.note_accepted(0, number);
+        }
+        for mut receipt in receipts {
+            oracle.take(&mut receiver, 1).await;
+            receipt.taken_within(PATIENCE).await.unwrap();
+        }
+    }
     oracle.settle(&a, "n").await;
     drop(receiver);
     stop(a).await;

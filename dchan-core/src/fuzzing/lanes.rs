@@ -122,7 +122,7 @@ impl Receiving {
         };
         if so_far.messages == all.messages {
             self.present = None;
-            if let Some(batch) = self.inbox.end_batch() {
+            if let Some(batch) = self.inbox.end_batch(input.flag()) {
                 self.begin(&batch);
             }
             return;

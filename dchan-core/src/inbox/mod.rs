@@ -241,10 +241,11 @@ impl Inbox {
         self.progress.set(Amount::new(messages + 1, before + bytes));
     }
 
-    /// The receiver has worked through its batch. Gets the next one, if it is here.
-    pub(crate) fn end_batch(self: &Arc<Self>) -> Option<Batch> {
+    /// The receiver has worked through its batch. Gets the next one, if it is here. `answer`: a sender
+    /// waits to hear of it.
+    pub(crate) fn end_batch(self: &Arc<Self>, answer: bool) -> Option<Batch> {
         let (batch, upstream) = self.with(|core| {
-            let batch = core.end_batch(self.progress.get());
+            let batch = core.end_batch(self.progress.get(), answer);
             let upstream = batch.as_ref().and_then(|batch| self.begin(core, batch));
             (batch, upstream)
         });

@@ -50,7 +50,7 @@ impl<T: Send + 'static> Receiver<T> {
         if self.broken.is_none() && self.present.as_ref().is_none_or(Present::is_empty) {
             let ended = self.present.take();
             self.caught_up = self.returned > 1 && ended.is_some_and(|ended| ended.is_local());
-            if let Some(batch) = self.inbox.end_batch() {
+            if let Some(batch) = self.inbox.end_batch(tracked) {
                 self.begin(batch);
             }
         } else if tracked {

@@ -24,9 +24,9 @@ impl Core {
     }
 
     /// The receiver is through with its batch, and goes on with the next one. If there is none, then
-    /// senders hear of it now.
-    pub(crate) fn end_batch(&mut self, so_far: Amount) -> Option<Batch> {
-        self.sync(so_far, false);
+    /// senders hear of it now; `answer`: in any case.
+    pub(crate) fn end_batch(&mut self, so_far: Amount, answer: bool) -> Option<Batch> {
+        self.sync(so_far, answer);
         let next = self.next_batch();
         if next.is_none() {
             self.tell_all();
