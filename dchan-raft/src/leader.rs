@@ -208,9 +208,9 @@ async fn replaced(shared: &Shared, view: &View, voters: impl Iterator<Item = u64
         let late = |id: &NodeId| {
             shared.room.leases.lock().silence(*id, now).is_some_and(|silence| silence > due)
         };
-        let (late, live): (Vec<_>, Vec<_>) = ids.into_iter().partition(late);
+        let (mut late, live): (Vec<_>, Vec<_>) = ids.into_iter().partition(late);
         let [live] = live[..] else { continue };
-        let late: Vec<NodeId> = late.into_iter().filter(|id| !voters.contains(id)).collect();
+        late.retain(|id| !voters.contains(id));
         if !late.is_empty() && lives_at(shared, live, addr.as_str()).await {
             replaced.extend(late);
         }

@@ -227,6 +227,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     ///
     /// See [`TryRecvError`].
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        self.settle_open();
         let waker = Waker::noop();
         match self.poll_with(&mut Context::from_waker(waker), |value, _, _| value) {
             Poll::Pending => Err(TryRecvError::Empty),

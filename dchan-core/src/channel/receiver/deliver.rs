@@ -105,7 +105,8 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         self.poll_with(cx, make)
     }
 
-    /// The next message, as what `make` makes of it, of how it came, and of where it came from.
+    /// The next message, as what `make` makes of it, of how it came, and of where it came from. Those that
+    /// were returned before are settled: see [`settle_open`](Self::settle_open).
     ///
     /// One closure down to the decoder: a message that was handed up through results of several shapes
     /// would be copied for each.
@@ -115,7 +116,6 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         cx: &mut Context<'_>,
         make: impl Fn(T, Flags, NodeId) -> R,
     ) -> Poll<Result<Option<R>, RecvError>> {
-        self.settle_open();
         loop {
             let broken = self.broken.is_some();
             if let Some(present) =
