@@ -61,6 +61,11 @@ impl<T: Send + 'static> Present<T> {
         Self { slot, from, items }
     }
 
+    /// Values of another type.
+    pub(super) fn is_alien(&self) -> bool {
+        matches!(self.items, Items::Alien(..))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match &self.items {
             Items::Records(records) => records.0.is_empty(),

@@ -74,19 +74,25 @@ impl<T: Send + 'static> Receiver<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
-    /// The next message of the batch that the receiver is in, without settling those before it.
+    /// The next message of the batch that the receiver is in, without settling those before it. `None`
+    /// too if it cannot be decoded: the next call tells so.
     pub(super) fn next_of_batch(&mut self) -> Option<T> {
-        let present = self.present.as_mut()?;
+        let present = self.present.as_mut().filter(|present| !present.is_alien())?;
+        if present.is_empty() {
+            return None;
+        }
+        // Before it is taken out: values of this process would be lost with it.
+        if !self.inbox.claim(self.returned + 1) {
+            self.lose_present();
+            return None;
+        }
         let (item, from) = (present.next(&mut self.whole)?, present.from);
         if item.value.is_none() {
+            self.inbox.claim(self.returned);
             self.broken = Some(item);
             return None;
         }
         self.returned += 1;
-        if !self.inbox.claim(self.returned) {
-            self.present = None;
-            return None;
-        }
         self.deliver(item, from, |value, _, _| value).ok()
     }
 
@@ -201,3 +207,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
         RecvError::Undecodable { from }
     }
 }
+
+#[cfg(test)]
+#[path = "deliver_tests.rs"]
+mod tests;
