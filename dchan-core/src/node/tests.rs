@@ -203,6 +203,36 @@ async fn one_task_waits_for_the_last_message_however_often_senders_come_and_go()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_no_heartbeat() {
+    let network = MemoryNetwork::new(1);
+    let list = StaticMembership::new();
+    let mut nodes = Vec::new();
+    for name in ["a:1", "b:1"] {
+        let listen: Addr = name.parse().unwrap();
+        let transport = network.transport(&listen);
+        let mut options = NodeOptions::new(listen);
+        let hour = Duration::from_secs(3600);
+        let times = &mut options.config.times;
+        (times.heartbeat, times.suspect, times.silence) = (hour, 2 * hour, 3 * hour);
+        times.lane = 4 * hour;
+        nodes.push(Node::start(options, transport, list.member()).await.unwrap());
+    }
+    let [a, b] = nodes.try_into().unwrap();
+    // The first to stop has lanes in both directions.
+    let mut receivers =
+        [a.receiver::<u64>("up").await.unwrap(), b.receiver::<u64>("down").await.unwrap()];
+    let senders = [b.sender::<u64>("up").await.unwrap(), a.sender::<u64>("down").await.unwrap()];
+    for (sender, receiver) in senders.iter().zip(&mut receivers) {
+        sender.send(1).await.unwrap();
+        assert_eq!(receiver.recv().await.unwrap(), Some(1));
+    }
+    let begin = tokio::time::Instant::now();
+    a.shutdown().await.unwrap();
+    b.shutdown().await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_dials_for_a_lane_that_never_stood_and_has_ended() {
     let network = MemoryNetwork::new(1);
     let list = StaticMembership::new();

@@ -34,6 +34,7 @@ impl Peer {
     pub(super) fn bury_incoming(&self) {
         let live = self.incoming.lock().live();
         self.incoming.lock().clear();
+        self.fewer_lanes.notify_waiters();
         live.into_iter().for_each(|(inbox, slot)| inbox.with(|core| core.sender_lost(slot, false)));
     }
 
@@ -58,6 +59,7 @@ impl Peer {
             }
             LaneFrame::ClosedAck => {
                 self.incoming.lock().confirm(id);
+                self.fewer_lanes.notify_waiters();
                 return Ok(0);
             }
             _ => {}
@@ -108,6 +110,7 @@ impl Peer {
             warn!(peer = %self.id, lane = %id, namespace = %inbox.namespace, %fault, suppressed, "lane ended");
         }
         self.incoming.lock().forget(id);
+        self.fewer_lanes.notify_waiters();
         inbox.with(|core| core.sender_lost(slot, false));
         ProtocolError::in_lane(id, fault)
     }

@@ -13,7 +13,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
@@ -40,6 +43,8 @@ pub(crate) struct Peer {
     /// The epoch of the connection that stands, or 0: for those who wait for a link.
     up: watch::Sender<Epoch>,
     pub(super) incoming: Mutex<InLanes>,
+    /// A lane is over, and nothing of it is left.
+    pub(super) fewer_lanes: Notify,
     pub(super) asks: Mutex<Asks>,
     watched: Mutex<Vec<Weak<Inbox>>>,
     pub(super) counters: Arc<PeerCounters>,
@@ -110,6 +115,7 @@ impl Peer {
             outbox: ArcSwapOption::empty(),
             up: watch::Sender::new(0),
             incoming: Mutex::default(),
+            fewer_lanes: Notify::new(),
             asks: Mutex::default(),
             watched: Mutex::default(),
             counters: Arc::default(),
@@ -206,11 +212,17 @@ impl Peer {
 
     /// Waits until the lanes to it and from it are over, and both sides know how they ended.
     pub(crate) async fn lanes_ended(&self) {
-        let look_again = self.shared.config.times.heartbeat / 10;
-        while self.is_up()
-            && (!self.state.lock().outs.is_empty() || !self.incoming.lock().is_empty())
-        {
-            tokio::time::sleep(look_again).await;
+        let mut up = self.watch_up();
+        while self.is_up() {
+            // Before it looks, or it might miss the last one.
+            let fewer = self.fewer_lanes.notified();
+            if self.state.lock().outs.is_empty() && self.incoming.lock().is_empty() {
+                return;
+            }
+            tokio::select! {
+                () = fewer => {}
+                _ = up.changed() => {}
+            }
         }
     }
 

@@ -58,9 +58,15 @@ impl Peer {
         })
     }
 
+    fn forget_out(&self, id: LaneId) -> Option<Arc<OutLane>> {
+        let lane = self.state.lock().outs.remove(&id);
+        self.fewer_lanes.notify_waiters();
+        lane
+    }
+
     /// The receiver of a lane is gone, or does not know it: what was handed has an unknown fate.
     pub(super) fn kill(&self, lane: &Arc<OutLane>) {
-        self.state.lock().outs.remove(&lane.id);
+        self.forget_out(lane.id);
         lane.take_back(&mut Outbound::die, true);
     }
 
@@ -73,8 +79,7 @@ impl Peer {
     }
 
     pub(super) fn on_closed(&self, epoch: Epoch, closed: &Closed) -> Result<(), ProtocolError> {
-        let lane = self.state.lock().outs.remove(&closed.lane);
-        if let Some(lane) = lane {
+        if let Some(lane) = self.forget_out(closed.lane) {
             let (mut fault, mut given_up) = (None, false);
             let mut take = |lane: &mut Outbound| {
                 given_up = lane.may_be_given_up(epoch);
