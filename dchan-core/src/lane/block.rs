@@ -21,7 +21,7 @@ const ARENA_MIN: usize = 1024;
 const ARENA_MAX: usize = Frame::MAX;
 /// So many of that size are kept for the next blocks, as many as a receiver has room for by default. Memory
 /// that went back to the system would have to be had again, page by page.
-const SPARE: usize = 16;
+const SPARE: usize = 32;
 
 /// The body of a frame that has no stamp yet: some records, or one part of a large message.
 #[derive(Debug)]
@@ -235,9 +235,13 @@ impl Pending {
         self.blocks.push_front(block);
     }
 
+    pub(super) fn has_spare_room(&self) -> bool {
+        self.is_empty() && self.arena_size > ARENA_MIN
+    }
+
     /// Gives the spare room back: for a lane with nothing to do.
     pub(super) fn release(&mut self) {
-        if self.is_empty() && self.arena_size > ARENA_MIN {
+        if self.has_spare_room() {
             self.arena = BytesMut::new();
             self.arena_size = ARENA_MIN;
             self.spare = Vec::new();

@@ -363,10 +363,19 @@ impl Outbound {
             self.held = self.held.saturating_sub(oldest.amount());
             self.pending.recycle(oldest.payload);
         }
+        Ok(())
+    }
+
+    /// Whether it has nothing to do, and holds room for more.
+    pub(crate) fn has_spare_room(&self) -> bool {
+        self.unsettled() == 0 && self.pending.has_spare_room()
+    }
+
+    /// Gives that room back.
+    pub(crate) fn release(&mut self) {
         if self.unsettled() == 0 {
             self.pending.release();
         }
-        Ok(())
     }
 
     /// The bytes that are kept for messages that were accepted and are not settled. A frame is kept

@@ -471,3 +471,16 @@ fn credit_that_was_asked_for_and_not_used_yet_is_missed() {
     lane.on_reclaim(1);
     assert!(!lane.intent.wanting, "nobody came for it");
 }
+
+#[test]
+fn a_lane_keeps_its_room_until_it_is_told_to_give_it_back() {
+    let mut lane = attached(100, 1 << 20);
+    send(&mut lane, &[1; 50_000]);
+    assert_eq!(polled(&mut lane, 1).len(), 1);
+    lane.release();
+    assert!(!lane.has_spare_room(), "it is in use");
+    lane.on_credit(1, &credit(1, 200, 2 << 20)).unwrap();
+    assert!(lane.has_spare_room(), "the next message may come at once");
+    lane.release();
+    assert!(!lane.has_spare_room());
+}

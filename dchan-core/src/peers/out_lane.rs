@@ -52,6 +52,8 @@ pub(crate) struct Out {
     /// The connection that may poll it.
     epoch: Epoch,
     queued: bool,
+    /// It is among those that are looked at with the next heartbeat, as it may have nothing to do.
+    pub(super) resting: bool,
 }
 
 /// Credit that is known to be there, without counting it all again. Good until anything but a message that
@@ -139,7 +141,8 @@ impl OutLane {
         Arc::new_cyclic(|me: &Weak<Self>| {
             let allowance = Allowance::new(shared.budget.clone(), me.clone());
             let (offered, sure, suspended, epoch, queued) = (0, Sure::default(), false, 0, false);
-            let out = Out { lane, offered, sure, suspended, allowance, epoch, queued };
+            let resting = false;
+            let out = Out { lane, offered, sure, suspended, allowance, epoch, queued, resting };
             Self { id, receiver, node, peer, owner, out: Mutex::new(out) }
         })
     }

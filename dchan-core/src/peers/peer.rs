@@ -47,6 +47,8 @@ pub(crate) struct Peer {
     pub(super) fewer_lanes: Notify,
     pub(super) asks: Mutex<Asks>,
     watched: Mutex<Vec<Weak<Inbox>>>,
+    /// Lanes that may have nothing to do.
+    resting: Mutex<Vec<Weak<OutLane>>>,
     pub(super) counters: Arc<PeerCounters>,
     /// For lines that this peer can provoke.
     pub(crate) log: LogLimit,
@@ -118,6 +120,7 @@ impl Peer {
             fewer_lanes: Notify::new(),
             asks: Mutex::default(),
             watched: Mutex::default(),
+            resting: Mutex::default(),
             counters: Arc::default(),
             log: LogLimit::default(),
             span,

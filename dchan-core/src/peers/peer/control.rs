@@ -143,6 +143,7 @@ impl Endpoint for Arc<Peer> {
         }
         let watched = std::mem::take(&mut *self.watched.lock());
         watched.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.look());
+        self.release_lanes();
         self.check_reclaims()
     }
 

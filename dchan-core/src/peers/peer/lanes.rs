@@ -43,11 +43,15 @@ impl Peer {
         change: impl FnOnce(&mut Outbound) -> Result<(), crate::lane::LaneFault>,
     ) -> Result<(), ProtocolError> {
         let Some(lane) = self.out(id) else { return Ok(()) };
-        let changed = lane.with(|out| {
+        let (changed, rests) = lane.with(|out| {
             let changed = change(&mut out.lane);
             out.on_less();
-            changed
+            let rests = out.lane.has_spare_room() && !std::mem::replace(&mut out.resting, true);
+            (changed, rests)
         });
+        if rests {
+            self.resting.lock().push(Arc::downgrade(&lane));
+        }
         if let Some(owner) = lane.owner() {
             owner.recount(&lane);
             owner.settled();
@@ -56,6 +60,18 @@ impl Peer {
             self.lose(&lane);
             ProtocolError::in_lane(id, &fault)
         })
+    }
+
+    /// With each heartbeat: lanes with nothing to do give their room back. Not as soon as that is so, or a
+    /// lane that is faster than its sender would ask the system for all of its memory again and again.
+    pub(super) fn release_lanes(&self) {
+        let resting = std::mem::take(&mut *self.resting.lock());
+        for lane in resting.iter().filter_map(Weak::upgrade) {
+            lane.look(|out| {
+                out.resting = false;
+                out.lane.release();
+            });
+        }
     }
 
     fn forget_out(&self, id: LaneId) -> Option<Arc<OutLane>> {
