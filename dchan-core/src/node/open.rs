@@ -22,7 +22,7 @@ use crate::{
 
 /// The room that a receiver has unless it is told otherwise: bytes bound what it costs, and messages are so
 /// many that small ones do not wait for the tasks between them and their sender to run.
-const CAPACITY: Amount = Amount { messages: 64 * 1024, bytes: 1024 * 1024 };
+const CAPACITY: Amount = Amount { messages: 64 * 1024, bytes: 4 << 20 };
 
 type Opening<T> = Pin<Box<dyn Future<Output = Result<T, OpenError>> + Send>>;
 
@@ -105,7 +105,8 @@ impl<T> OpenReceiver<T> {
         self
     }
 
-    /// How many bytes, encoded, may be here or on their way: at least 1. Default 1 MiB.
+    /// How many bytes, encoded, may be here or on their way: at least 1. Default 4 MiB: of
+    /// less, messages of 64 KiB and more fill so little that the two sides wait for each other.
     ///
     /// Worst case memory: this, and 64 KiB for each sending node, and one message that is larger.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
