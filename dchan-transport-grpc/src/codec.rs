@@ -1,75 +1,63 @@
+//! Messages of gRPC as they are on the wire: five bytes in front, then `Frames` of `proto/dchan.proto`
+//! as protobuf writes it.
+//!
+//! By hand, as payloads are not to be copied: on the way out they stay the pieces that lanes keep until
+//! the peer has confirmed them, and on the way in they are parts of what HTTP/2 has received.
+
 use bytes::{Buf, BufMut, Bytes};
-use dchan_core::{Frame, LaneId};
+use dchan_core::{Frame, FrameBatch, LaneId};
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint,
     encoded_len_varint, skip_field,
 };
-use tonic::{
-    Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-};
 
-/// The message `Frames` of `proto/dchan.proto`.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Frames(pub(crate) Vec<Frame>);
+use crate::{http2::MAX_FRAME_SIZE, rope::Rope};
 
-impl Frames {
-    /// The largest message, in bytes.
-    pub(crate) const MAX_BYTES: usize = 512 * 1024;
-    /// The most frames in a message: empty ones take room in memory, though hardly any on the wire.
-    pub(crate) const MAX_FRAMES: usize = 4096;
+/// The largest message, in bytes.
+const MAX_BYTES: usize = 512 * 1024;
+/// The most frames in a message: empty ones take room in memory, though hardly any on the wire.
+pub(crate) const MAX_FRAMES: usize = 4096;
+/// What is in front of a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+/// The most bytes of a message that has several frames, so that it is one piece of HTTP/2.
+const ENOUGH: usize = MAX_FRAME_SIZE as usize - PREFIX;
+/// A payload of fewer bytes than this is copied: pieces cost more.
+const SMALL: usize = 1024;
+
+/// What the peer sent is no message.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Malformed(String);
+
+/// Takes frames off the front of the batch: a message. At least one, if there is one.
+pub(crate) fn encode(batch: &mut FrameBatch) -> Rope {
+    let (mut count, mut len, mut copied) = (0, 0, PREFIX);
+    for frame in batch.iter().take(MAX_FRAMES) {
+        let inside = len_of(frame);
+        let field = 1 + encoded_len_varint(inside as u64) + inside;
+        if count > 0 && len + field > ENOUGH {
+            break;
+        }
+        (count, len) = (count + 1, len + field);
+        let payload = frame.payload.len();
+        copied += if payload < SMALL { field } else { field - payload };
+    }
+    let mut message = Rope::default();
+    let mut head = Vec::with_capacity(copied);
+    head.put_u8(0);
+    head.put_u32(u32::try_from(len).expect("frames are of limited size"));
+    for frame in (0..count).map_while(|_| batch.pop()) {
+        put_head(&frame, &mut head);
+        if frame.payload.len() < SMALL {
+            head.put_slice(&frame.payload);
+        } else {
+            message.push(std::mem::take(&mut head).into());
+            message.push(frame.payload);
+        }
+    }
+    message.push(head.into());
+    message
 }
-
-/// Writes and reads [`Frames`] as protobuf does.
-///
-/// By hand, as the generated code has a type of its own for frames, and as payloads are to be copied
-/// once a side at most: into the buffer that is sent, and out of what HTTP/2 received.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FramesCodec;
-
-impl Codec for FramesCodec {
-    type Encode = Frames;
-    type Decode = Frames;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for FramesCodec {
-    type Item = Frames;
-    type Error = Status;
-
-    fn encode(&mut self, frames: Frames, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let len = frames.0.iter().map(|frame| FIELD_MAX + len_of(frame)).sum();
-        out.reserve(len);
-        frames.0.iter().for_each(|frame| put(frame, out));
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        // A message goes as soon as it is written: it is a batch already.
-        BufferSettings::new(8 * 1024, 1)
-    }
-}
-
-impl Decoder for FramesCodec {
-    type Item = Frames;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Frames>, Status> {
-        decode(from.copy_to_bytes(from.remaining())).map(Some)
-    }
-}
-
-/// The key and the length of a field have at most so many bytes here.
-const FIELD_MAX: usize = 5;
 
 fn len_of(frame: &Frame) -> usize {
     let payload = frame.payload.len();
@@ -78,52 +66,102 @@ fn len_of(frame: &Frame) -> usize {
     lane + bytes + if frame.last { 2 } else { 0 }
 }
 
-/// Writes a frame as a field of its message.
-pub(crate) fn put(frame: &Frame, out: &mut impl BufMut) {
+/// Writes all of a field `frames` but the payload, which comes behind it.
+fn put_head(frame: &Frame, out: &mut impl BufMut) {
     encode_key(1, WireType::LengthDelimited, out);
     encode_varint(len_of(frame) as u64, out);
     if frame.lane.0 != 0 {
         encode_key(1, WireType::Varint, out);
         encode_varint(frame.lane.0, out);
     }
-    if !frame.payload.is_empty() {
-        encode_key(2, WireType::LengthDelimited, out);
-        encode_varint(frame.payload.len() as u64, out);
-        out.put_slice(&frame.payload);
-    }
     if frame.last {
         encode_key(3, WireType::Varint, out);
         encode_varint(1, out);
     }
+    if !frame.payload.is_empty() {
+        encode_key(2, WireType::LengthDelimited, out);
+        encode_varint(frame.payload.len() as u64, out);
+    }
 }
 
-/// Reads a message.
-pub(crate) fn decode(mut message: Bytes) -> Result<Frames, Status> {
-    let mut frames = Vec::new();
-    while message.has_remaining() {
-        match decode_key(&mut message).map_err(malformed)? {
+/// Puts messages together from what HTTP/2 brings.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    arrived: Rope,
+    /// The length of the message whose beginning has arrived.
+    expected: Option<usize>,
+}
+
+impl Decoder {
+    /// More has arrived.
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        self.arrived.push(piece);
+    }
+
+    /// Whether it is between two messages.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.expected.is_none() && !self.arrived.has_remaining()
+    }
+
+    /// Takes the frames of the next message, if all of it is here.
+    pub(crate) fn next(&mut self, frames: &mut FrameBatch) -> Result<bool, Malformed> {
+        let len = match self.expected {
+            Some(len) => len,
+            None if self.arrived.remaining() < PREFIX => return Ok(false),
+            None => *self.expected.insert(prefix(&mut self.arrived)?),
+        };
+        if self.arrived.remaining() < len {
+            return Ok(false);
+        }
+        self.expected = None;
+        message(&mut (&mut self.arrived).take(len), frames)?;
+        Ok(true)
+    }
+}
+
+/// Reads what is in front of a message.
+fn prefix(from: &mut impl Buf) -> Result<usize, Malformed> {
+    let (compressed, len) = (from.get_u8(), from.get_u32() as usize);
+    if compressed != 0 {
+        return Err(malformed("a message is compressed, though none may be"));
+    }
+    if len > MAX_BYTES {
+        return Err(Malformed(format!("a message of {len} bytes: expected at most {MAX_BYTES}")));
+    }
+    Ok(len)
+}
+
+fn message(from: &mut impl Buf, frames: &mut FrameBatch) -> Result<(), Malformed> {
+    let mut count = 0;
+    while from.has_remaining() {
+        match decode_key(from).map_err(malformed)? {
             (1, WireType::LengthDelimited) => {
-                if frames.len() == Frames::MAX_FRAMES {
+                count += 1;
+                if count > MAX_FRAMES {
                     return Err(malformed("too many frames in a message"));
                 }
-                frames.push(frame(split(&mut message)?)?);
+                let len = field_len(from)?;
+                frames.push(frame(&mut from.take(len))?);
             }
-            (tag, wire) => skip(wire, tag, &mut message)?,
+            (tag, wire) => skip(wire, tag, from)?,
         }
     }
-    Ok(Frames(frames))
+    Ok(())
 }
 
-fn frame(mut from: Bytes) -> Result<Frame, Status> {
+fn frame(from: &mut impl Buf) -> Result<Frame, Malformed> {
     let mut frame = Frame::new(LaneId(0), Bytes::new());
     while from.has_remaining() {
-        match decode_key(&mut from).map_err(malformed)? {
+        match decode_key(from).map_err(malformed)? {
             (1, WireType::Varint) => {
-                frame.lane = LaneId(decode_varint(&mut from).map_err(malformed)?);
+                frame.lane = LaneId(decode_varint(from).map_err(malformed)?);
             }
-            (2, WireType::LengthDelimited) => frame.payload = split(&mut from)?,
-            (3, WireType::Varint) => frame.last = decode_varint(&mut from).map_err(malformed)? != 0,
-            (tag, wire) => skip(wire, tag, &mut from)?,
+            (2, WireType::LengthDelimited) => {
+                let len = field_len(from)?;
+                frame.payload = from.copy_to_bytes(len);
+            }
+            (3, WireType::Varint) => frame.last = decode_varint(from).map_err(malformed)? != 0,
+            (tag, wire) => skip(wire, tag, from)?,
         }
     }
     if frame.payload.len() > Frame::MAX {
@@ -132,20 +170,20 @@ fn frame(mut from: Bytes) -> Result<Frame, Status> {
     Ok(frame)
 }
 
-/// Splits a field with a length off, without copying it.
-fn split(from: &mut Bytes) -> Result<Bytes, Status> {
+/// The length of a field that is all here.
+fn field_len(from: &mut impl Buf) -> Result<usize, Malformed> {
     let len = decode_varint(from).map_err(malformed)?;
     match usize::try_from(len) {
-        Ok(len) if len <= from.len() => Ok(from.split_to(len)),
+        Ok(len) if len <= from.remaining() => Ok(len),
         _ => Err(malformed("a field is longer than its message")),
     }
 }
 
 /// A field of a later version of the protocol.
-fn skip(wire: WireType, tag: u32, from: &mut Bytes) -> Result<(), Status> {
+fn skip(wire: WireType, tag: u32, from: &mut impl Buf) -> Result<(), Malformed> {
     skip_field(wire, tag, from, DecodeContext::default()).map_err(malformed)
 }
 
-fn malformed(why: impl ToString) -> Status {
-    Status::invalid_argument(why.to_string())
+fn malformed(why: impl ToString) -> Malformed {
+    Malformed(why.to_string())
 }

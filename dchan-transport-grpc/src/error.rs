@@ -18,17 +18,13 @@ pub(crate) fn status(operation: &'static str, peer: &Addr, status: Status) -> Tr
     TransportError::new(kind, operation, peer).because(status)
 }
 
-/// What an error of hyper's says about its connection.
-pub(crate) fn hyper(operation: &'static str, peer: &Addr, error: hyper::Error) -> TransportError {
-    let mut below = error.source();
-    while let Some(cause) = below {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            let kind = TransportError::io(operation, peer, io.kind().into()).kind;
-            return TransportError::new(kind, operation, peer).because(error);
-        }
-        below = cause.source();
-    }
-    TransportError::new(ErrorKind::Broken, operation, peer).because(error)
+/// What an error of HTTP/2 says about its connection.
+pub(crate) fn http(operation: &'static str, peer: &Addr, error: &h2::Error) -> TransportError {
+    let kind = match error.get_io() {
+        Some(io) => TransportError::io(operation, peer, io.kind().into()).kind,
+        None => ErrorKind::Broken,
+    };
+    TransportError::new(kind, operation, peer).because(error.to_string())
 }
 
 /// What an error of TLS says about its connection.

@@ -17,31 +17,22 @@
 //! # Ok(()) }
 //! ```
 
+mod call;
 mod codec;
 mod dial;
+mod drive;
 mod error;
 mod halves;
 #[doc(hidden)]
 pub mod http2;
 mod listen;
-mod queue;
+mod rope;
 mod secure;
-mod tasks;
 mod transport;
 
 pub use transport::GrpcTransport;
 
-/// The service as generated from `proto/dchan.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
-mod proto {
-    tonic::include_proto!("dchan.v1");
-}
-
-/// The same with plain messages, as everybody else has them.
 #[cfg(test)]
-#[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated")]
-mod plain {
-    include!(concat!(env!("OUT_DIR"), "/plain/dchan.v1.rs"));
-}
+mod plain;
 #[cfg(test)]
 mod tests;

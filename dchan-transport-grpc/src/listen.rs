@@ -1,29 +1,15 @@
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dchan_core::{
     Addr, Connection, ErrorKind, Incoming, Listener, LogLimit, TransportError, tls::Tls,
 };
-use hyper::rt::Executor as _;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-};
-use tonic::{Request, Response, Status, Streaming};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    codec::Frames,
-    error,
+    call::answer,
     halves::connection,
-    http2,
-    proto::transport_server::{Transport, TransportServer},
-    queue::{Answer, Queue},
     secure::{self, Secured},
-    tasks::Tasks,
 };
 
 /// How long to wait for sockets when there are none left.
@@ -81,7 +67,7 @@ impl Listener for GrpcListener {
     }
 }
 
-/// Waits for the peer's call. Dropping the future drops the tasks, and the socket with them.
+/// Waits for the peer's call. Dropping the future drops the socket.
 async fn serve(
     socket: TcpStream,
     peer: Addr,
@@ -95,51 +81,7 @@ async fn serve(
         None => secure::plain(socket),
     };
 
-    let (called, call) = oneshot::channel();
-    let door = Door { called: Mutex::new(Some(called)) };
-    let service = TransportServer::new(door).max_decoding_message_size(Frames::MAX_BYTES);
-
-    let tasks = Tasks::default();
-    let http = http2::server(tasks.executor())
-        .max_concurrent_streams(1)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
-    let (ended, end) = oneshot::channel();
-    tasks.executor().execute(async move {
-        // Nobody asks for it once the connection stands: its stream sees the end too.
-        let _ = ended.send(http.await);
-    });
-
-    tokio::select! {
-        biased;
-        Ok(Call { queue, incoming }) = call => {
-            Ok(connection(queue, incoming, tasks, peer, identity))
-        }
-        Ok(Err(error)) = end => Err(clue.explain(error::hyper("accept from", &peer, error))),
-        else => Err(TransportError::new(ErrorKind::Broken, "accept from", &peer)),
-    }
-}
-
-/// The call that makes the connection.
-struct Call {
-    queue: Arc<Queue>,
-    incoming: Streaming<Frames>,
-}
-
-/// Lets one call in.
-struct Door {
-    called: Mutex<Option<oneshot::Sender<Call>>>,
-}
-
-#[tonic::async_trait]
-impl Transport for Door {
-    type LinkStream = Answer;
-
-    async fn link(&self, call: Request<Streaming<Frames>>) -> Result<Response<Answer>, Status> {
-        let called = self.called.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let called = called.ok_or_else(|| Status::already_exists("one call a connection"))?;
-        let (queue, outgoing) = Queue::new();
-        let call = Call { queue, incoming: call.into_inner() };
-        called.send(call).map_err(|_| Status::unavailable("the listener gave up"))?;
-        Ok(Response::new(Answer(outgoing)))
-    }
+    let called = answer(socket, &peer).await;
+    let (http, call) = called.map_err(|error| clue.explain(error))?;
+    Ok(connection(http, call, peer, identity))
 }

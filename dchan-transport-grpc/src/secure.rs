@@ -2,7 +2,7 @@ use std::{
     io, mem,
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use dchan_core::{
@@ -18,6 +18,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::error;
 
+/// How many bytes are read at once at most, before what has arrived is worked on: HTTP/2 would go on
+/// until its window is full, and caches are smaller.
+const AT_ONCE: usize = 256 * 1024;
 /// What HTTP/2 is called in the handshake of TLS.
 const PROTOCOL: &[u8] = b"h2";
 /// The first byte of what TLS sends at first.
@@ -26,11 +29,13 @@ const HANDSHAKE: u8 = 22;
 
 /// A socket that is ready for HTTP/2.
 pub(crate) struct Secured {
-    pub(crate) socket: Box<dyn Io>,
+    pub(crate) socket: Socket,
     /// Who the peer has proved to be.
     pub(crate) identity: Option<Identity>,
     pub(crate) clue: Clue,
 }
+
+pub(crate) type Socket = Box<dyn Io>;
 
 /// What HTTP/2 needs of a socket.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -72,7 +77,7 @@ pub(crate) fn plain(socket: TcpStream) -> Secured {
 impl Secured {
     fn new(socket: impl Io + 'static, identity: Option<Identity>, plain: bool) -> Self {
         let clue = Clue::default();
-        let socket = Noting { socket, at_first: plain, clue: clue.clone() };
+        let socket = Noting { socket, at_first: plain, read: 0, clue: clue.clone() };
         Self { socket: Box::new(socket), identity, clue }
     }
 }
@@ -97,6 +102,8 @@ struct Noting<S> {
     socket: S,
     /// Whether the next bytes are the first ones of a plain socket.
     at_first: bool,
+    /// How much was read without a break.
+    read: usize,
     clue: Clue,
 }
 
@@ -107,7 +114,16 @@ impl<S: Io> AsyncRead for Noting<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer));
+        if self.read >= AT_ONCE {
+            self.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) else {
+            self.read = 0;
+            return Poll::Pending;
+        };
+        self.read += buffer.filled().len() - before;
         let why = match &read {
             Err(error) => error::refusal(error),
             Ok(()) if mem::take(&mut self.at_first) => {

@@ -5,8 +5,9 @@ use crate::{dial, error, listen};
 
 /// Carries frames over gRPC, one call for each pair of nodes.
 ///
-/// The worst case in memory is about 6 MiB a connection: the window of 4 MiB that a peer may fill while
-/// nobody reads, and 1 MiB on the sending side.
+/// The worst case in memory is about 5 MiB a connection: the window of 4 MiB that a peer may fill while
+/// nobody reads, and a message that is not whole. What is sent is not copied: until it is written, at most
+/// 512 KiB are held that lanes hold anyway.
 #[derive(Clone, Debug, Default)]
 pub struct GrpcTransport {
     tls: Option<Tls>,

@@ -1,5 +1,4 @@
 use anyhow::Context;
-use dchan_transport_grpc::http2::Channel;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -9,7 +8,7 @@ use tonic::{Request, Response, Status, client::Grpc, server};
 
 use super::{
     METHOD,
-    connection::{dial, serve},
+    connection::{Channel, dial, serve},
     payload::{Item, Plain},
 };
 use crate::{
