@@ -20,16 +20,18 @@ pub(crate) async fn take_off(shared: &Shared, within: Duration) -> Result<(), Me
         return Ok(());
     }
     let deadline = Instant::now() + within;
-    // The time is shared: without a quorum handing over must not use it up.
+    // The time is shared: without a quorum what comes first must not use it up. A leader that was not
+    // reached meanwhile drops a learner that it misses by itself.
     let half = Instant::now() + within / 2;
-    let _ = timeout_at(half, hand_over(shared, raft)).await;
+    let first = async {
+        hand_over(shared, raft).await;
+        drop_learner(shared, raft).await;
+    };
+    let _ = timeout_at(half, first).await;
+    // Last of all: who sees that this node is off the list may take the leader down.
     let incarnation = shared.life().incarnation;
     let gone = vec![Change::NodeGone { id: shared.me.id, incarnation }];
-    let left = async {
-        shared.propose(gone).await?;
-        drop_learner(shared, raft).await;
-        Ok(())
-    };
+    let left = async { shared.propose(gone).await.map(drop) };
     timeout_at(deadline, left).await.unwrap_or_else(|_| {
         let reason = "no quorum in time to take this node off the list: its lease runs out instead";
         Err(MembershipError::Unknown(reason.into()))

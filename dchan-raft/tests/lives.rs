@@ -97,6 +97,22 @@ async fn settled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_off_the_list_needs_nobody_any_more() {
+    let cluster = Cluster::new(config(1));
+    let founder = cluster.start(1).await;
+    let learner = cluster.start(4).await;
+    cluster.net.slow(Duration::from_millis(50));
+    let id = founder.id();
+    let leaving = learner.raft.clone();
+    let leaving = tokio::spawn(async move { leaving.leave(Duration::from_secs(5)).await });
+    // Whoever leads may go as soon as the list says that nobody else is there.
+    founder.sees("only itself", |view| view.nodes.keys().eq([&id])).await;
+    founder.raft.leave(Duration::from_secs(5)).await.unwrap();
+    founder.kill();
+    leaving.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_hands_over_when_it_leaves() {
     let cluster = Cluster::new(config(3));
     let mut nodes = cluster.founders().await;
