@@ -138,8 +138,10 @@ impl Stamped {
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Pending {
     blocks: VecDeque<Block>,
-    /// The open block, and room behind it for the next ones.
+    /// The open block, and room behind it for more messages and for the next blocks.
     arena: BytesMut,
+    /// Where the open block ends. 0 if it holds no message.
+    filled: usize,
     arena_size: usize,
     /// Buffers of blocks that are settled.
     spare: Vec<BytesMut>,
@@ -153,6 +155,7 @@ impl Default for Pending {
         Self {
             blocks: VecDeque::new(),
             arena: BytesMut::new(),
+            filled: 0,
             arena_size: ARENA_MIN,
             spare: Vec::new(),
             open: Amount::default(),
@@ -179,6 +182,7 @@ impl Pending {
 
     /// Encodes a message behind all others: into the open block, or into blocks of its own if it is
     /// large. Returns the bytes of its body.
+    #[inline]
     pub(super) fn append(
         &mut self,
         flags: Flags,
@@ -251,10 +255,9 @@ impl Pending {
     /// Keeps the buffer of a block that is settled, if nobody else holds it still.
     pub(super) fn recycle(&mut self, payload: Bytes) {
         if self.spare.len() < SPARE
-            && let Ok(mut buf) = payload.try_into_mut()
+            && let Ok(buf) = payload.try_into_mut()
             && buf.capacity() >= ARENA_MAX
         {
-            buf.clear();
             self.spare.push(buf);
         }
     }
@@ -263,26 +266,36 @@ impl Pending {
         if self.open.messages == 0 {
             return;
         }
-        let open = std::mem::take(&mut self.open);
-        let (count, bytes) = (open.messages as u32, open.bytes);
+        let (open, end) = (std::mem::take(&mut self.open), std::mem::take(&mut self.filled));
         // One that fills most of its buffer has it to itself, so that it can be used again.
-        let buf = match self.arena.len() > self.arena.capacity() / 3 {
-            true => std::mem::take(&mut self.arena),
-            false => self.arena.split(),
+        let buf = if end > self.arena.capacity() / 3 {
+            let mut whole = std::mem::take(&mut self.arena);
+            whole.truncate(end);
+            whole
+        } else {
+            self.arena.split_to(end)
         };
+        let (count, bytes) = (open.messages as u32, open.bytes);
         self.blocks.push_back(Block { buf, count, bytes, part: None });
     }
 
-    fn reserve(&mut self, more: usize) {
-        if self.arena.capacity() - self.arena.len() < more {
-            if self.arena.is_empty()
-                && let Some(spare) = self.spare.pop()
-            {
-                self.arena = spare;
-                return;
+    /// Makes room for so many bytes in the arena, of which the first are to be kept.
+    #[cold]
+    fn grow(&mut self, needed: usize, keep: usize) {
+        if self.arena.capacity() < needed {
+            match self.spare.pop_if(|_| keep == 0) {
+                Some(spare) => self.arena = spare,
+                None => {
+                    self.arena_size = (self.arena_size * 2).min(ARENA_MAX);
+                    self.arena.truncate(keep);
+                    self.arena.reserve(needed.max(self.arena_size) - keep);
+                }
             }
-            self.arena_size = (self.arena_size * 2).min(ARENA_MAX);
-            self.arena.reserve(more.max(self.arena_size.saturating_sub(self.arena.len())));
+        }
+        // Not all of it at once: a quiet lane must not touch memory that it does not use.
+        let len = (2 * needed).min(self.arena.capacity());
+        if self.arena.len() < len {
+            self.arena.resize(len, 0);
         }
     }
 }
@@ -291,7 +304,7 @@ impl Pending {
 #[cfg(test)]
 impl std::hash::Hash for Pending {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (&self.blocks, &self.arena[..], self.open, self.messages).hash(state);
+        (&self.blocks, &self.arena[..self.filled], self.open, self.messages).hash(state);
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a value to the bytes of a block.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::{ARENA_MAX, Block, Part, Pending};
 use crate::{
@@ -9,24 +9,29 @@ use crate::{
     wire::{CHUNK, Chunk, Flags, HEADER, RECORD_HEADER, put_record_header},
 };
 
+/// Room that a message finds at least, so that a small one need not ask for more.
+const ROOM: usize = 64;
+
 /// Up to so many bytes, as those of a number, are written one by one: they were written one by one just
 /// before, and a processor waits for that until it can read them as one.
 const FEW: usize = 5;
 
-/// Takes the encoding of one message. Dropped before it is finished, on an error or a panic of the
-/// user's `Serialize`, it leaves no trace.
+/// Takes the encoding of one message. What it writes counts once it is finished: dropped before, on an
+/// error or a panic of the user's `Serialize`, it leaves no trace.
 #[derive(Debug)]
 pub(crate) struct RecordWriter<'a> {
     pending: &'a mut Pending,
-    /// Where the record begins in the open block.
+    /// Where the record begins in the arena.
     start: usize,
-    /// The blocks of a message that turned out to be large.
+    /// Where its next byte goes.
+    at: usize,
+    /// How far it may go in the arena as it is. 0 once the message has turned out to be large.
+    end: usize,
+    /// The blocks of a large message.
     spilled: Vec<Block>,
-    len: u64,
-    /// How long the message may grow in the open block as it is.
-    room: u64,
+    /// How many bytes do not stand in the arena.
+    beyond: u64,
     max: u64,
-    finished: bool,
 }
 
 /// Why a message could not be encoded.
@@ -42,130 +47,118 @@ pub(crate) enum EncodeFault {
 impl<'a> RecordWriter<'a> {
     #[inline]
     pub(super) fn begin(pending: &'a mut Pending, max: u64) -> Self {
-        if pending.open.messages == 0 {
-            pending.reserve(HEADER + RECORD_HEADER + 64);
-            pending.arena.extend_from_slice(&[0; HEADER]);
+        let start = if pending.filled == 0 { HEADER } else { pending.filled };
+        let at = start + RECORD_HEADER;
+        if pending.arena.len() < at + ROOM {
+            pending.grow(at + ROOM, pending.filled);
         }
-        let start = pending.arena.len();
-        pending.arena.extend_from_slice(&[0; RECORD_HEADER]);
-        let mut writer =
-            Self { pending, start, spilled: Vec::new(), len: 0, room: 0, max, finished: false };
-        writer.measure_room();
-        writer
+        let end = pending.arena.len().min(at + CHUNK);
+        Self { pending, start, at, end, spilled: Vec::new(), beyond: 0, max }
     }
 
-    fn measure_room(&mut self) {
-        let room = self.pending.arena.capacity() - self.start - RECORD_HEADER;
-        self.room = room.min(CHUNK) as u64;
+    /// The bytes of the message so far.
+    fn len(&self) -> u64 {
+        (self.at - self.start - RECORD_HEADER) as u64 + self.beyond
     }
 
     /// Appends bytes of the message.
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.len += bytes.len() as u64;
-        if self.len > self.room {
-            self.write_more(bytes);
-        } else if bytes.len() <= FEW {
-            bytes.iter().for_each(|byte| self.pending.arena.put_u8(*byte));
-        } else {
-            self.pending.arena.extend_from_slice(bytes);
+        let to = self.at + bytes.len();
+        if to > self.end {
+            return self.write_more(bytes);
         }
+        let room = &mut self.pending.arena[self.at..to];
+        if bytes.len() <= FEW {
+            room.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
+        } else {
+            room.copy_from_slice(bytes);
+        }
+        self.at = to;
     }
 
     #[inline(never)]
     fn write_more(&mut self, bytes: &[u8]) {
-        if self.spilled.is_empty() && self.len <= CHUNK as u64 {
-            self.pending.reserve(bytes.len());
-            self.pending.arena.extend_from_slice(bytes);
-            self.measure_room();
-        } else if self.len <= self.max {
-            self.spill(bytes);
-            self.room = 0;
+        let len = self.len() + bytes.len() as u64;
+        if self.beyond == 0 && len <= CHUNK as u64 {
+            let to = self.at + bytes.len();
+            self.pending.grow(to, self.at);
+            self.pending.arena[self.at..to].copy_from_slice(bytes);
+            self.at = to;
+            self.end = self.pending.arena.len().min(self.start + RECORD_HEADER + CHUNK);
+            return;
         }
         // Above the limit the bytes are only counted, so that the error can name the size.
+        if len <= self.max {
+            self.spill(bytes);
+        }
+        self.beyond += bytes.len() as u64;
+        self.end = 0;
     }
 
-    #[cold]
-    fn spill(&mut self, mut bytes: &[u8]) {
+    fn spill(&mut self, bytes: &[u8]) {
+        let Pending { arena, spare, .. } = &mut *self.pending;
         if self.spilled.is_empty() {
-            let start = self.start + RECORD_HEADER;
-            let so_far = self.pending.arena.split_off(start);
-            let first = self.part_block();
-            self.spilled.push(first);
-            self.fill(&mut &so_far[..]);
+            self.spilled.push(part_block(spare));
+            fill(&mut self.spilled, spare, &arena[self.start + RECORD_HEADER..self.at]);
         }
-        self.fill(&mut bytes);
-    }
-
-    fn fill(&mut self, bytes: &mut &[u8]) {
-        while let (false, Some(block)) = (bytes.is_empty(), self.spilled.last_mut()) {
-            let room = CHUNK - block.bytes as usize;
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            block.buf.extend_from_slice(now);
-            block.bytes += now.len() as u64;
-            *bytes = later;
-            if !later.is_empty() {
-                let next = self.part_block();
-                self.spilled.push(next);
-            }
-        }
-    }
-
-    fn part_block(&mut self) -> Block {
-        let spare = self.pending.spare.pop();
-        let mut buf = spare.unwrap_or_else(|| BytesMut::with_capacity(ARENA_MAX));
-        buf.extend_from_slice(&[0; HEADER + Chunk::FIELDS]);
-        Block { buf, count: 0, bytes: 0, part: None }
+        fill(&mut self.spilled, spare, bytes);
     }
 
     /// The message is complete. Not by value: that would copy what was only just written.
     #[inline]
     pub(super) fn finish(&mut self, flags: Flags) -> Result<u64, EncodeFault> {
-        if self.len > self.max {
-            return Err(EncodeFault::TooLarge { len: self.len });
+        let len = self.len();
+        if len > self.max {
+            return Err(EncodeFault::TooLarge { len });
         }
-        if self.spilled.is_empty() {
-            let len = self.len as usize;
-            put_record_header(&mut self.pending.arena[self.start..], len, flags);
-            self.pending.open += Amount::new(1, self.len);
+        if self.beyond == 0 {
+            put_record_header(&mut self.pending.arena[self.start..], len as usize, flags);
+            self.pending.filled = self.at;
+            self.pending.open += Amount::new(1, len);
             // Full is a block that might not hold another message and still be a frame.
-            if self.pending.arena.len() + RECORD_HEADER + CHUNK > Frame::MAX {
+            if self.at + RECORD_HEADER + CHUNK > Frame::MAX {
                 self.pending.seal();
             }
         } else {
-            self.finish_large(flags);
+            self.finish_large(flags, len);
         }
         self.pending.messages += 1;
-        self.finished = true;
-        Ok(self.len)
+        Ok(len)
     }
 
-    fn finish_large(&mut self, flags: Flags) {
-        self.undo();
+    fn finish_large(&mut self, flags: Flags, total: u64) {
         self.pending.seal();
         let parts = self.spilled.len();
         for (at, mut block) in std::mem::take(&mut self.spilled).into_iter().enumerate() {
             let (first, last) = (at == 0, at + 1 == parts);
-            Chunk::put(&mut block.buf[HEADER..], first, last, flags, self.len);
-            block.part = Some(Part { first, last, flags, total: self.len });
+            Chunk::put(&mut block.buf[HEADER..], first, last, flags, total);
+            block.part = Some(Part { first, last, flags, total });
             block.count = u32::from(last);
             self.pending.blocks.push_back(block);
         }
     }
+}
 
-    /// Takes the record's beginning out of the open block, and the block's own if it was the first.
-    fn undo(&mut self) {
-        let keep = if self.pending.open.messages == 0 { 0 } else { self.start };
-        self.pending.arena.truncate(keep);
+/// Appends bytes to the parts of a large message.
+fn fill(parts: &mut Vec<Block>, spare: &mut Vec<BytesMut>, mut bytes: &[u8]) {
+    while let (false, Some(block)) = (bytes.is_empty(), parts.last_mut()) {
+        let room = CHUNK - block.bytes as usize;
+        let (now, later) = bytes.split_at(room.min(bytes.len()));
+        block.buf.extend_from_slice(now);
+        block.bytes += now.len() as u64;
+        bytes = later;
+        if !later.is_empty() {
+            parts.push(part_block(spare));
+        }
     }
 }
 
-impl Drop for RecordWriter<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.undo();
-        }
-    }
+fn part_block(spare: &mut Vec<BytesMut>) -> Block {
+    let mut buf = spare.pop().unwrap_or_else(|| BytesMut::with_capacity(ARENA_MAX));
+    buf.clear();
+    buf.extend_from_slice(&[0; HEADER + Chunk::FIELDS]);
+    Block { buf, count: 0, bytes: 0, part: None }
 }
 
 impl postcard::ser_flavors::Flavor for &mut RecordWriter<'_> {
