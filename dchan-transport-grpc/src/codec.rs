@@ -114,7 +114,12 @@ impl Decoder {
             return Ok(false);
         }
         self.expected = None;
-        message(&mut (&mut self.arrived).take(len), frames)?;
+        if self.arrived.chunk().len() >= len {
+            // In one piece, as a rule.
+            message(&mut self.arrived.copy_to_bytes(len), frames)?;
+        } else {
+            message(&mut (&mut self.arrived).take(len), frames)?;
+        }
         Ok(true)
     }
 }

@@ -83,7 +83,7 @@ impl<C: Work> Http<C> {
             reader: Arc::default(),
             writer: Arc::default(),
             busy: AtomicBool::new(false),
-            again: AtomicBool::new(false),
+            again: AtomicBool::new(true),
             substitute: AtomicBool::new(false),
             runtime: Handle::current(),
         });
@@ -91,9 +91,14 @@ impl<C: Work> Http<C> {
         Self { shared, waker, sent_all: AtomicBool::new(false), seen_all: AtomicBool::new(false) }
     }
 
-    /// Reads and writes what it can. If another task is at it, that one looks again.
-    pub(crate) fn drive(&self) {
-        self.drive_after(|| ());
+    /// Reads and writes what it can, if anything has happened since that was done last: whether it has. If another
+    /// task is at it, that one looks again.
+    pub(crate) fn drive(&self) -> bool {
+        let has_happened = self.shared.again.load(SeqCst);
+        if has_happened {
+            self.drive_after(|| ());
+        }
+        has_happened
     }
 
     /// Does something that gives the connection work, and then the work.

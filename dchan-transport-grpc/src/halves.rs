@@ -19,6 +19,7 @@ use crate::{
     codec::{self, Decoder},
     drive::Http,
     error,
+    http2::SEND_BUFFER,
     rope::Rope,
 };
 
@@ -60,7 +61,9 @@ struct GrpcSink {
 impl GrpcSink {
     /// Waits until HTTP/2 holds less than it may.
     async fn room(&mut self) -> Result<(), h2::Error> {
-        self.outgoing.reserve_capacity(1);
+        if self.outgoing.capacity() == 0 {
+            self.outgoing.reserve_capacity(SEND_BUFFER);
+        }
         if self.outgoing.capacity() > 0 {
             return Ok(());
         }
@@ -133,10 +136,8 @@ impl GrpcStream {
         let (http, incoming) = (&self.http, &mut self.incoming);
         let more = |cx: &mut Context<'_>| match incoming.poll_data(cx) {
             Poll::Ready(more) => Poll::Ready(more),
-            Poll::Pending => {
-                http.drive();
-                incoming.poll_data(cx)
-            }
+            Poll::Pending if http.drive() => incoming.poll_data(cx),
+            Poll::Pending => Poll::Pending,
         };
         http.receive(more).await
     }
