@@ -56,6 +56,7 @@ pub(super) struct Nobody;
 impl Upstream for Nobody {
     fn resumed(&self, _: Epoch, _: Resumed) {}
     fn owe(&self, _: LaneId) {}
+    fn owe_with_more(&self, _: LaneId) {}
     fn reclaim(&self, _: LaneId) {}
     fn stop(&self, _: LaneId) {}
     fn closed(&self, _: Closed) {}

@@ -81,6 +81,7 @@ pub(crate) enum Next {
 pub(crate) enum Notice {
     Resumed(Arc<dyn Upstream>, Epoch, Resumed),
     Owe(Arc<dyn Upstream>, LaneId),
+    OweWithMore(Arc<dyn Upstream>, LaneId),
     Reclaim(Arc<dyn Upstream>, LaneId),
     Stop(Arc<dyn Upstream>, LaneId),
     Closed(Arc<dyn Upstream>, Closed),
@@ -95,6 +96,7 @@ impl Notice {
         match self {
             Self::Resumed(upstream, epoch, resumed) => upstream.resumed(epoch, resumed),
             Self::Owe(upstream, lane) => upstream.owe(lane),
+            Self::OweWithMore(upstream, lane) => upstream.owe_with_more(lane),
             Self::Reclaim(upstream, lane) => upstream.reclaim(lane),
             Self::Stop(upstream, lane) => upstream.stop(lane),
             Self::Closed(upstream, closed) => upstream.closed(closed),

@@ -68,6 +68,8 @@ pub(crate) trait Upstream: Send + Sync {
     fn resumed(&self, epoch: Epoch, resumed: Resumed);
     /// Tell the sender of its credit, soon.
     fn owe(&self, lane: LaneId);
+    /// The same with the next thing that is sent there.
+    fn owe_with_more(&self, lane: LaneId);
     /// Ask the sender for credit that it does not need.
     fn reclaim(&self, lane: LaneId);
     /// Tell the sender to hand nothing more.

@@ -169,6 +169,12 @@ impl Pending {
         self.blocks.is_empty() && self.open.messages == 0
     }
 
+    /// Whether the last message has filled its block, or was large.
+    #[inline]
+    pub(super) fn has_filled_block(&self) -> bool {
+        self.open.messages == 0
+    }
+
     #[cfg(test)]
     pub(super) fn messages(&self) -> u64 {
         self.messages

@@ -188,6 +188,7 @@ impl Outbound {
     }
 
     /// Accepts a message.
+    #[inline]
     pub(crate) fn accept(
         &mut self,
         flags: Flags,
@@ -198,6 +199,12 @@ impl Outbound {
         self.append(flags, receipt, max, encode)?;
         self.ledger.accepted += 1;
         Ok(())
+    }
+
+    /// Whether the message that was accepted last has filled a block.
+    #[inline]
+    pub(crate) fn has_filled_block(&self) -> bool {
+        self.pending.has_filled_block()
     }
 
     /// Takes in a message that had another lane before. A value that cannot be encoded is given back.
@@ -213,6 +220,7 @@ impl Outbound {
         appended.map_err(|_| Homeless { flags, body, receipt })
     }
 
+    #[inline]
     fn append(
         &mut self,
         flags: Flags,

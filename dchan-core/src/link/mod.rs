@@ -1,6 +1,7 @@
 //! One connection to one peer: the parts of it that are pure, and the two tasks that carry it.
 
 mod backoff;
+mod driven;
 mod flow;
 mod handshake;
 mod liveness;
@@ -9,6 +10,7 @@ mod session;
 mod turns;
 
 pub(crate) use backoff::Backoff;
+pub(crate) use driven::{Drive, Driven};
 pub(crate) use handshake::{Introduction, Rank, Ranks, expect_hello, greet, refuse, welcome};
 pub(crate) use liveness::Verdict;
 pub(crate) use outbox::{Outbox, Polled, ReadyLane};

@@ -1,10 +1,21 @@
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use bytes::Bytes;
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    Drive,
     flow::{FRAME, Flow},
     turns::Turns,
 };
@@ -17,6 +28,9 @@ const BATCH: usize = 256 * 1024;
 const WAITING: usize = 64 * 1024;
 /// The same in bytes of frames: room for a dozen of the largest questions and answers.
 const WAITING_BYTES: usize = 64 << 20;
+
+/// The bytes that a control message takes, as a rule.
+const CONTROL: usize = 32;
 
 /// A lane with something to send.
 pub(crate) trait ReadyLane: Send + Sync {
@@ -38,7 +52,13 @@ pub(crate) struct Outbox {
     pub(crate) epoch: Epoch,
     began: Instant,
     queues: Mutex<Queues>,
-    wake: Notify,
+    /// The writer's task.
+    waker: AtomicWaker,
+    /// For the task that announces.
+    opened: Notify,
+    writer: OnceLock<Weak<dyn Drive>>,
+    /// The peer was heard from since a sender last drove the writer.
+    heard: AtomicBool,
 }
 
 struct Queues {
@@ -48,10 +68,36 @@ struct Queues {
     /// Whole frames: requests, and last words of lanes that are gone.
     frames: FrameBatch,
     ready: Turns<Arc<dyn ReadyLane>>,
+    /// Lanes that are about to be ready: their senders may have more.
+    opening: Vec<Arc<dyn ReadyLane>>,
     flow: Flow,
     asleep: bool,
     finishing: bool,
     overflow: bool,
+}
+
+impl Queues {
+    fn open(&mut self) {
+        let Self { opening, ready, .. } = self;
+        opening.drain(..).for_each(|lane| ready.push(lane));
+    }
+
+    /// Whether the writer would find something to do.
+    fn has_work(&self) -> bool {
+        !self.control.is_empty()
+            || !self.owed.is_empty()
+            || !self.frames.is_empty()
+            || self.ready.has_next(self.flow.room(0))
+            || self.finishing && self.ready.is_empty()
+    }
+
+    /// Whether nothing waits at all.
+    fn is_idle(&self) -> bool {
+        self.control.is_empty()
+            && self.owed.is_empty()
+            && self.frames.is_empty()
+            && self.ready.is_empty()
+    }
 }
 
 impl fmt::Debug for Outbox {
@@ -68,12 +114,21 @@ impl Outbox {
             owed: Vec::new(),
             frames: FrameBatch::new(),
             ready: Turns::new(),
+            opening: Vec::new(),
             flow: Flow::new(ceiling),
             asleep: false,
             finishing: false,
             overflow: false,
         };
-        Self { epoch, began: Instant::now(), queues: Mutex::new(queues), wake: Notify::new() }
+        Self {
+            epoch,
+            began: Instant::now(),
+            queues: Mutex::new(queues),
+            waker: AtomicWaker::new(),
+            opened: Notify::new(),
+            writer: OnceLock::new(),
+            heard: AtomicBool::new(true),
+        }
     }
 
     pub(crate) fn control(&self, control: Control) {
@@ -85,6 +140,11 @@ impl Outbox {
         self.put(|queues| queues.owed.push(lane));
     }
 
+    /// The same, but that alone is no reason to send anything now.
+    pub(crate) fn owe_with_more(&self, lane: LaneId) {
+        self.queues.lock().owed.push(lane);
+    }
+
     pub(crate) fn frames(&self, frames: impl IntoIterator<Item = Frame>) {
         self.put(|queues| frames.into_iter().for_each(|frame| queues.frames.push(frame)));
     }
@@ -94,9 +154,66 @@ impl Outbox {
         self.put(|queues| queues.ready.push(lane));
     }
 
+    /// As [`ready`](Self::ready), for a sender. `lone`: nothing else of the lane is on its way. If this is true,
+    /// then the caller is to [drive](Self::drive) the writer, once it has no lock any more: so a lone message
+    /// leaves at once. Else it leaves when the calling task lets others have a turn, together with what that
+    /// task still sends.
+    #[must_use]
+    pub(crate) fn ready_from_sender(&self, lane: Arc<dyn ReadyLane>, lone: bool) -> bool {
+        // One for each time that the peer was heard from: more are a flood, be it over many lanes.
+        let lone = lone && self.heard.swap(false, Relaxed);
+        let mut queues = self.queues.lock();
+        if lone {
+            queues.ready.push(lane);
+            return std::mem::take(&mut queues.asleep);
+        }
+        queues.opening.push(lane);
+        let first = queues.opening.len() == 1;
+        drop(queues);
+        if first {
+            self.opened.notify_one();
+        }
+        false
+    }
+
+    /// Something has come in.
+    pub(crate) fn on_heard(&self) {
+        self.heard.store(true, Relaxed);
+    }
+
+    /// Sends what can be sent, in the place of the writer's task.
+    pub(crate) fn drive(&self) {
+        if let Some(writer) = self.writer.get().and_then(Weak::upgrade) {
+            writer.drive();
+        }
+    }
+
+    /// Whoever serves the connection says who drives it.
+    pub(crate) fn set_writer(&self, writer: Weak<dyn Drive>) {
+        let _once = self.writer.set(writer);
+    }
+
+    /// Sees to lanes that senders have put in, when their tasks let others have a turn. For a task of its own: it
+    /// has its turn on the thread that called it, wherever the writer was last.
+    pub(crate) async fn announce(&self) {
+        loop {
+            self.opened.notified().await;
+            let mut queues = self.queues.lock();
+            queues.open();
+            let wake = std::mem::take(&mut queues.asleep);
+            drop(queues);
+            if wake {
+                self.drive();
+            }
+        }
+    }
+
     /// Nothing more will be put in: the writer says `Bye` when all is out, and closes.
     pub(crate) fn finish(&self) {
-        self.put(|queues| queues.finishing = true);
+        self.put(|queues| {
+            queues.open();
+            queues.finishing = true;
+        });
     }
 
     /// The peer says how much data it has. `false` if it cannot have that much.
@@ -121,10 +238,13 @@ impl Outbox {
             queues.control.clear();
             queues.frames = FrameBatch::new();
         }
-        let wake = std::mem::take(&mut queues.asleep);
+        let wake = queues.asleep && queues.has_work();
+        if wake {
+            queues.asleep = false;
+        }
         drop(queues);
         if wake {
-            self.wake.notify_one();
+            self.waker.wake();
         }
     }
 
@@ -136,15 +256,19 @@ impl Outbox {
             window: queues.flow.window(),
             control: queues.control.len() + queues.owed.len(),
             frames: queues.frames.len(),
-            lanes: queues.ready.len(),
+            lanes: queues.ready.len() + queues.opening.len(),
         }
     }
 
     // ---- the writer's side ----
 
-    /// Waits until something may have been put in.
+    /// Waits until something may have been put in since the writer has fallen asleep, or began to listen.
     pub(crate) async fn wait(&self) {
-        self.wake.notified().await;
+        let awake = |cx: &mut Context<'_>| {
+            self.waker.register(cx.waker());
+            if self.queues.lock().asleep { Poll::Pending } else { Poll::Ready(()) }
+        };
+        poll_fn(awake).await;
     }
 
     /// Whether the peer let too much pile up.
@@ -152,25 +276,29 @@ impl Outbox {
         self.queues.lock().overflow
     }
 
-    /// Takes out what belongs before all data. Returns the lanes that are owed credit, too.
-    pub(crate) fn take_urgent(&self) -> (VecDeque<Control>, Vec<LaneId>) {
+    /// Takes out what belongs before all data. Whether there is anything.
+    pub(crate) fn take_urgent(&self, urgent: &mut Urgent) -> bool {
         let mut queues = self.queues.lock();
-        let mut owed = std::mem::take(&mut queues.owed);
-        owed.sort_unstable();
-        owed.dedup();
-        (std::mem::take(&mut queues.control), owed)
+        if queues.control.is_empty() && queues.owed.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut queues.control, &mut urgent.controls);
+        std::mem::swap(&mut queues.owed, &mut urgent.owed);
+        drop(queues);
+        urgent.owed.sort_unstable();
+        urgent.owed.dedup();
+        true
     }
 
     /// Fills the batch: whole frames first, then lanes in turn. Returns how many messages end in it.
     pub(crate) fn fill(&self, batch: &mut FrameBatch) -> u64 {
         let mut messages = 0;
         let mut queues = self.queues.lock();
-        let now = self.began.elapsed();
         while batch.bytes() < BATCH
             && let Some(frame) = queues.frames.pop()
         {
             if frame.lane.is_data() {
-                queues.flow.on_sent(frame.payload.len() as u64, now);
+                queues.flow.on_sent(frame.payload.len() as u64, self.began.elapsed());
             }
             batch.push(frame);
         }
@@ -190,19 +318,21 @@ impl Outbox {
             queues = self.queues.lock();
             queues.ready.done(turn, batch.bytes() - held, polled.more);
         }
-        queues.flow.on_sent((batch.bytes() - before) as u64, now);
+        let sent = batch.bytes() - before;
+        if sent > 0 {
+            queues.flow.on_sent(sent as u64, self.began.elapsed());
+        }
         messages
     }
 
     /// Goes to sleep, if there is nothing to do: the next one who puts something in wakes the writer.
     pub(crate) fn fall_asleep(&self) -> Asleep {
         let mut queues = self.queues.lock();
-        let quiet = queues.control.is_empty() && queues.owed.is_empty() && queues.frames.is_empty();
-        if !quiet || queues.ready.has_next(queues.flow.room(0)) {
-            return Asleep::No;
-        }
-        if queues.finishing && queues.ready.is_empty() {
+        if queues.finishing && queues.is_idle() {
             return Asleep::Finished;
+        }
+        if queues.has_work() {
+            return Asleep::No;
         }
         queues.asleep = true;
         Asleep::Yes
@@ -211,12 +341,7 @@ impl Outbox {
     /// While a send is under way: asks to be woken by the next thing that is put in.
     pub(crate) fn listen(&self) {
         let mut queues = self.queues.lock();
-        if queues.control.is_empty() && queues.owed.is_empty() {
-            queues.asleep = true;
-        } else {
-            drop(queues);
-            self.wake.notify_one();
-        }
+        queues.asleep = queues.control.is_empty() && queues.owed.is_empty();
     }
 }
 
@@ -229,20 +354,37 @@ pub(crate) enum Asleep {
     Finished,
 }
 
-/// Frames that hold these control messages, as few as possible.
-pub(crate) fn control_frames(controls: impl IntoIterator<Item = Control>) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    let mut payload = Vec::new();
-    for control in controls {
-        let before = payload.len();
-        payload = control.encode(payload);
-        if payload.len() > Frame::MAX / 2 {
-            let rest = if before > 0 { payload.split_off(before) } else { Vec::new() };
-            frames.push(Bytes::from(std::mem::replace(&mut payload, rest)));
+/// What belongs before all data. The writer keeps it, empty, from one time to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Urgent {
+    pub(crate) controls: VecDeque<Control>,
+    /// Lanes coming in whose sender should be told of credit.
+    pub(crate) owed: Vec<LaneId>,
+}
+
+impl Urgent {
+    /// More room than for so many is not kept.
+    const KEPT: usize = 1024;
+
+    /// Makes it ready for the next time.
+    pub(crate) fn clear(&mut self) {
+        self.owed.clear();
+        if self.owed.capacity().max(self.controls.capacity()) > Self::KEPT {
+            *self = Self::default();
         }
     }
-    if !payload.is_empty() {
-        frames.push(payload.into());
+
+    /// Frames that hold the control messages, as few as possible.
+    pub(crate) fn frames(&mut self) -> impl Iterator<Item = Frame> {
+        std::iter::from_fn(|| {
+            let first = self.controls.pop_front()?;
+            let mut payload = first.encode(Vec::with_capacity(CONTROL * (1 + self.controls.len())));
+            while payload.len() <= Frame::MAX / 2
+                && let Some(control) = self.controls.pop_front()
+            {
+                payload = control.encode(payload);
+            }
+            Some(Frame::new(LaneId::CONTROL, payload.into()))
+        })
     }
-    frames.into_iter().map(|payload| Frame::new(LaneId::CONTROL, payload)).collect()
 }

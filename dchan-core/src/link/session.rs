@@ -1,8 +1,11 @@
 //! The two tasks of a connection: one reads, one writes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::{
@@ -14,7 +17,7 @@ use super::{
     Outbox, ProtocolError, Verdict,
     flow::TELL_AFTER,
     liveness::Liveness,
-    outbox::{Asleep, control_frames},
+    outbox::{Asleep, Urgent},
 };
 use crate::{
     Breach, ErrorKind, Frame, FrameBatch, LaneId, Received, TransportError,
@@ -25,8 +28,9 @@ use crate::{
     wire::{Beat, Control},
 };
 
-/// A batch of more bytes than this means that more will follow soon.
-const BUSY: usize = 16 * 1024;
+/// After so many batches, whoever drives the writer has done its share: it may be a sender that was alone with
+/// one message, while others send all the time.
+const TURNS: usize = 2;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +88,8 @@ pub(crate) trait Endpoint: Send + Sync + 'static {
     fn on_verdict(&self, epoch: Epoch, verdict: Verdict) -> Result<(), ProtocolError>;
     /// What to say in a heartbeat.
     fn beat(&self) -> Beat;
-    /// The credit of incoming lanes whose senders should be told of it.
-    fn credit(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control>;
+    /// Adds the credit of incoming lanes whose senders should be told of it.
+    fn credit(&self, epoch: Epoch, lanes: &[LaneId], told: &mut VecDeque<Control>);
 }
 
 /// Which end of a connection a session is.
@@ -127,6 +131,7 @@ impl Session {
                 Ok(Received::End) => return Cut::Ended,
                 Ok(Received::Frames) => {}
             }
+            self.outbox.on_heard();
             if !self.heard.lately.swap(true, Relaxed) {
                 self.heard.first.notify_one();
             }
@@ -176,36 +181,37 @@ impl Session {
             Side::Dialler => self.outbox.control(Control::Beat(self.endpoint.beat())),
             Side::Listener => self.hear_first(&mut beats, &mut liveness).await?,
         }
-        let mut batch = FrameBatch::new();
-        let mut busy = false;
+        let (mut batch, mut urgent) = (FrameBatch::new(), Urgent::default());
+        let mut turns = 0;
         loop {
-            self.put_urgent(&mut batch);
+            self.put_urgent(&mut urgent, &mut batch);
             self.counters.sent.add_messages(self.outbox.fill(&mut batch));
             if !batch.is_empty() {
-                busy = batch.bytes() > BUSY;
-                self.send(sink, &mut batch, &mut beats, &mut liveness).await?;
+                self.send(sink, &mut batch, &mut urgent, &mut beats, &mut liveness).await?;
+                turns += 1;
+                if turns == TURNS {
+                    turns = 0;
+                    tokio::task::yield_now().await;
+                }
                 continue;
             }
             match self.outbox.fall_asleep() {
                 Asleep::No => continue,
                 Asleep::Finished => {
                     batch.push(bye());
-                    return self.send(sink, &mut batch, &mut beats, &mut liveness).await;
+                    return self
+                        .send(sink, &mut batch, &mut urgent, &mut beats, &mut liveness)
+                        .await;
                 }
                 Asleep::Yes => {}
             }
             // What little is still in the transport goes out before the writer rests.
             sink.send(&mut batch).await?;
             tokio::select! {
-                () = self.outbox.wait() => {
-                    // In a flood, one turn of the others fills the batch; a lone message leaves at once.
-                    if busy {
-                        tokio::task::yield_now().await;
-                    }
-                }
+                () = self.outbox.wait() => {}
                 _ = beats.tick() => self.on_beat(&mut liveness)?,
             }
-            busy = false;
+            turns = 0;
         }
     }
 
@@ -228,6 +234,7 @@ impl Session {
         &self,
         sink: &mut dyn FrameSink,
         batch: &mut FrameBatch,
+        urgent: &mut Urgent,
         beats: &mut Interval,
         liveness: &mut Liveness,
     ) -> Result<(), Cut> {
@@ -243,28 +250,26 @@ impl Session {
             // Also of a send that was given up, some may be on its way.
             self.counters.sent.add_frames(frames - batch.len(), bytes - batch.bytes());
             if !batch.is_empty() {
-                self.put_urgent(batch);
+                self.put_urgent(urgent, batch);
             }
         }
         Ok(())
     }
 
     /// Puts control messages and credit before everything else.
-    fn put_urgent(&self, batch: &mut FrameBatch) {
-        let (mut controls, owed) = self.outbox.take_urgent();
-        if !owed.is_empty() {
-            controls.extend(self.endpoint.credit(self.epoch, &owed));
-        }
-        if controls.is_empty() {
+    fn put_urgent(&self, urgent: &mut Urgent, batch: &mut FrameBatch) {
+        if !self.outbox.take_urgent(urgent) {
             return;
         }
+        self.endpoint.credit(self.epoch, &urgent.owed, &mut urgent.controls);
         // Behind control frames that could not go yet: that lane has its order, too.
-        let mut before = Vec::new();
+        let mut frames = Vec::new();
         while let Some(frame) = batch.take_where(|frame| frame.lane == LaneId::CONTROL) {
-            before.push(frame);
+            frames.push(frame);
         }
-        before.extend(control_frames(controls));
-        before.into_iter().rev().for_each(|frame| batch.push_front(frame));
+        frames.extend(urgent.frames());
+        urgent.clear();
+        frames.into_iter().rev().for_each(|frame| batch.push_front(frame));
     }
 
     fn on_beat(&self, liveness: &mut Liveness) -> Result<(), Cut> {

@@ -7,6 +7,8 @@ mod reconcile;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns_tests;
 
 use std::{
     collections::{HashMap, HashSet},

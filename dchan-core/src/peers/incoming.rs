@@ -180,15 +180,18 @@ impl Peer {
     }
 
     /// The credit of those of the lanes that this connection has.
-    pub(super) fn credit_of(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control> {
-        let credit = |id: &LaneId| {
+    pub(super) fn credit_of(
+        &self,
+        epoch: Epoch,
+        lanes: &[LaneId],
+    ) -> impl Iterator<Item = Control> {
+        lanes.iter().filter_map(move |id| {
             let (inbox, slot) = match self.incoming.lock().get(*id)? {
                 InEntry::Live(inbox, slot) => (inbox.clone(), *slot),
                 InEntry::Over(_) => return None,
             };
             inbox.with(|core| core.credit(slot, *id, epoch)).map(Control::Credit)
-        };
-        lanes.iter().filter_map(credit).collect()
+        })
     }
 }
 
@@ -200,6 +203,12 @@ impl Upstream for Peer {
     fn owe(&self, lane: LaneId) {
         if let Some(outbox) = self.outbox() {
             outbox.owe(lane);
+        }
+    }
+
+    fn owe_with_more(&self, lane: LaneId) {
+        if let Some(outbox) = self.outbox() {
+            outbox.owe_with_more(lane);
         }
     }
 
@@ -249,12 +258,12 @@ mod tests {
         for epoch in [1, 2] {
             peer.open_incoming(epoch, id, &attach).unwrap();
         }
-        let credit = peer.credit_of(2, &[id]);
+        let credit: Vec<_> = peer.credit_of(2, &[id]).collect();
         assert!(
             matches!(&credit[..], [Control::Credit(credit)] if credit.limit_messages == 4),
             "{credit:?}"
         );
-        assert_eq!(peer.credit_of(1, &[id]), []);
+        assert_eq!(peer.credit_of(1, &[id]).next(), None);
         drop(receiver);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     FrameBatch, LaneId, NodeId, ReceiverId,
     budget::{Allowance, Borrower, Loan},
     lane::{Epoch, Homeless, Outbound},
-    link::{Polled, ReadyLane},
+    link::{Outbox, Polled, ReadyLane},
 };
 
 /// Whoever assigns messages to lanes.
@@ -77,13 +77,14 @@ impl Out {
         if self.allowance.has_room(self.lane.held()) { self.granted() } else { 0 }
     }
 
-    /// Whether there is any.
+    /// Whether there is some for certain, without counting it all again.
     #[inline]
-    pub(crate) fn has_credit(&mut self) -> bool {
-        (self.sure.messages > 0 && self.lane.held() < self.sure.below) || self.count_credit()
+    pub(crate) fn is_sure_of_credit(&self) -> bool {
+        self.sure.messages > 0 && self.lane.held() < self.sure.below
     }
 
-    fn count_credit(&mut self) -> bool {
+    /// Whether there is any. What there is can be used without counting it again.
+    pub(crate) fn count_credit(&mut self) -> bool {
         let held = self.lane.held();
         let granted = held.saturating_add(self.lane.granted_bytes());
         self.sure = Sure { messages: self.credit(), below: granted.min(self.allowance.limit()) };
@@ -128,6 +129,12 @@ impl Out {
         lacks
     }
 
+    /// Whether it has something to send, and its connection does not know.
+    #[inline]
+    fn is_to_be_queued(&self) -> bool {
+        !self.queued && self.epoch != 0 && self.lane.has_business(self.epoch)
+    }
+
     fn lacks_room(&self) -> bool {
         !self.allowance.has_room(self.lane.held()) && self.granted() > 0
     }
@@ -168,23 +175,34 @@ impl OutLane {
 
     /// Changes the lane. If it has something to send then, its connection is told.
     pub(crate) fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut Out) -> R) -> R {
-        self.change(self.lock(), change)
-    }
-
-    /// As [`with`](Self::with), for who only uses credit, and says so.
-    #[inline]
-    pub(crate) fn with_credit<R>(self: &Arc<Self>, accept: impl FnOnce(&mut Out) -> R) -> R {
-        self.change(self.out.lock(), accept)
-    }
-
-    #[inline]
-    fn change<R>(
-        self: &Arc<Self>,
-        mut out: MutexGuard<'_, Out>,
-        change: impl FnOnce(&mut Out) -> R,
-    ) -> R {
+        let mut out = self.lock();
         let result = change(&mut out);
         self.queue(&mut out);
+        result
+    }
+
+    /// As [`with`](Self::with), for a sender that only uses credit, and says so. A lone message has been sent
+    /// when this is done, as a rule.
+    #[inline]
+    pub(crate) fn with_credit<R>(self: &Arc<Self>, accept: impl FnOnce(&mut Out) -> R) -> R {
+        self.change_as_sender(self.out.lock(), accept)
+    }
+
+    /// The same for a sender that has a permit.
+    pub(crate) fn with_permit<R>(self: &Arc<Self>, accept: impl FnOnce(&mut Out) -> R) -> R {
+        self.change_as_sender(self.lock(), accept)
+    }
+
+    #[inline]
+    fn change_as_sender<R>(
+        self: &Arc<Self>,
+        mut out: MutexGuard<'_, Out>,
+        accept: impl FnOnce(&mut Out) -> R,
+    ) -> R {
+        let result = accept(&mut out);
+        if out.is_to_be_queued() {
+            self.queue_as_sender(out);
+        }
         result
     }
 
@@ -199,19 +217,29 @@ impl OutLane {
         out
     }
 
-    #[inline]
     fn queue(self: &Arc<Self>, out: &mut Out) {
-        if !out.queued && out.epoch != 0 && out.lane.has_business(out.epoch) {
-            self.put_in_queue(out);
+        if out.is_to_be_queued()
+            && let Some(outbox) = self.put_in_queue(out)
+        {
+            outbox.ready(self.clone());
         }
     }
 
-    fn put_in_queue(self: &Arc<Self>, out: &mut Out) {
-        // The outbox is looked up under the lock: a new connection puts its own in place first and
-        // then visits the lanes, so that none is left in the queue of an old one.
-        if let Some(outbox) = self.peer().and_then(|peer| peer.outbox()) {
-            out.queued = true;
-            outbox.ready(self.clone());
+    /// The outbox is looked up under the lock: a new connection puts its own in place first and then visits
+    /// the lanes, so that none is left in the queue of an old one.
+    fn put_in_queue(&self, out: &mut Out) -> Option<Arc<Outbox>> {
+        let outbox = self.peer().and_then(|peer| peer.outbox());
+        out.queued = outbox.is_some();
+        outbox
+    }
+
+    #[inline(never)]
+    fn queue_as_sender(self: &Arc<Self>, mut out: MutexGuard<'_, Out>) {
+        let Some(outbox) = self.put_in_queue(&mut out) else { return };
+        let drives = outbox.ready_from_sender(self.clone(), out.lane.unsettled() <= 1);
+        drop(out);
+        if drives {
+            outbox.drive();
         }
     }
 

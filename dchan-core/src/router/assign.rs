@@ -35,12 +35,14 @@ pub(crate) struct Outgoing<T> {
     receipt: Option<Arc<ReceiptCell>>,
     /// Why it can go into none.
     pub(crate) fault: Option<EncodeFault>,
+    /// It has filled a block.
+    pub(crate) filled: bool,
 }
 
 impl<T> Outgoing<T> {
     #[inline]
     pub(crate) fn new(value: T, flags: Flags, receipt: Option<Arc<ReceiptCell>>) -> Self {
-        Self { value: Some(value), flags, receipt, fault: None }
+        Self { value: Some(value), flags, receipt, fault: None, filled: false }
     }
 
     /// A value may send others while it is encoded: but the lock of a lane is held on this thread then.
@@ -58,6 +60,7 @@ impl<T> Outgoing<T> {
         self.fault = Some(fault);
     }
 
+    #[inline]
     fn check(&self, found: Result<(), Unassigned>) -> Result<(), Unassigned> {
         if self.fault.is_none() { found } else { Err(Unassigned::Faulty) }
     }
@@ -71,6 +74,7 @@ pub(crate) struct Reserved {
 
 impl Router {
     /// Assigns a message to the next lane with credit, unless others wait for it.
+    #[inline]
     pub(crate) fn assign<T: Serialize + Send + 'static>(
         &self,
         message: &mut Outgoing<T>,
@@ -139,6 +143,7 @@ impl Router {
                 match self.accept(out, value.as_ref()?, *flags, receipt.clone()) {
                     Ok(()) => {
                         self.on_used(out, used);
+                        message.filled = out.lane.has_filled_block();
                         Some(used)
                     }
                     Err(fault) => {
@@ -232,6 +237,7 @@ impl Router {
 
     /// It is the turn of a lane that gave its credit back. Nobody has to wait for credit to be told that
     /// there is use for it: while other lanes have some, its receiver would get nothing.
+    #[cold]
     fn ask_in_turn(&self, out: &mut Out) {
         if out.credit() == 0 {
             out.lane.ask();
@@ -246,13 +252,14 @@ impl Router {
     ) -> Result<(), Unassigned> {
         message.check_not_encoding()?;
         let sent = match &reserved.route {
-            Route::Remote(lane) => lane.with(|out| {
+            Route::Remote(lane) => lane.with_permit(|out| {
                 out.lane.unreserve(reserved.epoch);
                 let open = out.lane.is_open();
                 let Outgoing { value, flags, receipt, .. } = message;
                 let value = value.as_ref().filter(|_| open)?;
                 let accepted = self.accept(out, value, *flags, receipt.clone());
                 self.offer(out);
+                message.filled = accepted.is_ok() && out.lane.has_filled_block();
                 Some(accepted.map_err(|fault| message.fail(fault)))
             }),
             Route::Local(lane) => put_local(lane, message, &Claim::Permit).map(|_| Ok(())),
@@ -274,6 +281,7 @@ impl Router {
         }
     }
 
+    #[inline]
     fn accept<T: Serialize>(
         &self,
         out: &mut Out,

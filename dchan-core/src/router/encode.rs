@@ -17,6 +17,7 @@ pub(super) fn is_encoding() -> bool {
 }
 
 /// Encodes a value behind what is in the lane already.
+#[inline]
 pub(super) fn encode<T: Serialize>(
     value: &T,
     writer: &mut RecordWriter<'_>,

@@ -19,10 +19,18 @@ impl Router {
     /// [`Turn`](super::Turn) takes it only if nobody does any more.
     #[inline]
     pub(super) fn usable(&self, out: &mut Out, has_turn: bool) -> Option<Used> {
+        if out.offered == 0 && out.is_sure_of_credit() {
+            return Some(Used::Free);
+        }
+        self.usable_when_counted(out, has_turn)
+    }
+
+    #[inline(never)]
+    fn usable_when_counted(&self, out: &mut Out, has_turn: bool) -> Option<Used> {
         if out.offered > 0 && !has_turn && !self.take_off(out) {
             return None;
         }
-        if !out.has_credit() {
+        if !out.count_credit() {
             // There may be an offer with nothing behind it.
             self.offer(out);
             return None;
@@ -53,6 +61,7 @@ impl Router {
     }
 
     /// Leaves no more on offer than the lane has credit.
+    #[inline(never)]
     pub(super) fn withdraw(&self, out: &mut Out) {
         let credit = out.credit();
         if credit < out.offered {

@@ -133,7 +133,8 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
                     continue;
                 }
                 let from = present.from;
-                if let Some(item) = self.broken.take().or_else(|| present.next(&mut self.whole)) {
+                let item = if broken { self.broken.take() } else { present.next(&mut self.whole) };
+                if let Some(item) = item {
                     return Poll::Ready(self.deliver(item, from, make).map(Some));
                 }
             }

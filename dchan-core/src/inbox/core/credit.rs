@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Core, InLane, Notice};
+use super::{Core, Notice};
 use crate::{
     LaneId,
-    inbox::{LocalSender, Source},
+    inbox::{LocalSender, Source, Upstream},
     lane::{Epoch, SlotId},
     wire::Credit,
 };
@@ -28,11 +28,16 @@ impl Core {
     }
 
     pub(super) fn owe(&mut self, slot: SlotId) {
-        if self.window.owes(slot)
-            && let Some(InLane { source: Source::Remote { lane, upstream, .. }, .. }) =
-                self.lanes.get(&slot)
-        {
-            self.notices.push(Notice::Owe(upstream.clone(), *lane));
+        if let Some((upstream, lane)) = self.owed(slot) {
+            self.notices.push(Notice::Owe(upstream, lane));
+        }
+    }
+
+    /// The way to the sender of a lane that has not heard of all that was taken.
+    pub(super) fn owed(&self, slot: SlotId) -> Option<(Arc<dyn Upstream>, LaneId)> {
+        match &self.lanes.get(&slot).filter(|_| self.window.owes(slot))?.source {
+            Source::Remote { lane, upstream, .. } => Some((upstream.clone(), *lane)),
+            Source::Local { .. } => None,
         }
     }
 

@@ -24,14 +24,24 @@ impl Core {
     }
 
     /// The receiver is through with its batch, and goes on with the next one. If there is none, then
-    /// senders hear of it now; `answer`: in any case.
+    /// senders hear of it with what is sent to them next; `answer`: in any case, and now.
     pub(crate) fn end_batch(&mut self, so_far: Amount, answer: bool) -> Option<Batch> {
         self.sync(so_far, answer);
         let next = self.next_batch();
         if next.is_none() {
-            self.tell_all();
+            self.tell_all_with_more();
         }
         next
+    }
+
+    /// Senders hear of it with whatever is sent to them next: an answer, as a rule. If the application comes for
+    /// more before that, they hear of it at once.
+    fn tell_all_with_more(&mut self) {
+        for at in 0..self.untold.len() {
+            if let Some((upstream, lane)) = self.owed(self.untold[at]) {
+                self.notices.push(Notice::OweWithMore(upstream, lane));
+            }
+        }
     }
 
     pub(super) fn tell_all(&mut self) {

@@ -1,16 +1,16 @@
 //! Connections come and go.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Weak, atomic::Ordering};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use super::{Heard, Installed, Peer, Role};
 use crate::{
     Connection, Frame,
     lane::Epoch,
-    link::{Cut, Outbox, Rank, Ranks, Session, Side, welcome},
+    link::{Cut, Drive, Driven, Outbox, Rank, Ranks, Session, Side, welcome},
     log::Whole,
     wire::{Attach, Control, Hello, LaneFrame, Refusal},
 };
@@ -140,9 +140,15 @@ impl Peer {
         let Connection { sink, stream, .. } = connection;
         let silence = self.shared.config.times.silence;
         let writing = session.clone().write(sink, side);
-        let mut writer = self.spawn({
+        let writer = Arc::new(Driven::new({
             let cancel = cancel.clone();
-            async move { cancel.run_until_cancelled(writing).await }
+            async move { cancel.run_until_cancelled(writing).await }.instrument(self.span.clone())
+        }));
+        outbox.set_writer(Arc::downgrade(&writer) as Weak<dyn Drive>);
+        let mut writer = self.spawn(async move { writer.run().await });
+        self.spawn({
+            let (cancel, outbox) = (cancel.clone(), outbox.clone());
+            async move { cancel.run_until_cancelled(outbox.announce()).await }
         });
         let reader = session.read(stream);
         tokio::pin!(reader);

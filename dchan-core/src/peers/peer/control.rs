@@ -1,6 +1,7 @@
 //! What a peer says of the link and its lanes.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -156,7 +157,7 @@ impl Endpoint for Arc<Peer> {
         Beat { sent: now, echo, version: self.shared.view.borrow().version }
     }
 
-    fn credit(&self, epoch: Epoch, lanes: &[LaneId]) -> Vec<Control> {
-        self.credit_of(epoch, lanes)
+    fn credit(&self, epoch: Epoch, lanes: &[LaneId], told: &mut VecDeque<Control>) {
+        told.extend(self.credit_of(epoch, lanes));
     }
 }

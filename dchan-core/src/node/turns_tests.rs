@@ -1,0 +1,181 @@
+//! When messages and credit leave: at once, or together with others.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::{MemoryNetwork, Receiver, Sender, StaticMembership, metrics::Traffic};
+
+/// Two nodes, and a channel from the first to the second.
+struct Two {
+    a: Node,
+    b: Node,
+    sender: Sender<Vec<u8>>,
+    receiver: Receiver<Vec<u8>>,
+}
+
+impl Two {
+    async fn start() -> Self {
+        let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+        let start = async |name: &str| {
+            let listen: Addr = name.parse().unwrap();
+            let transport = network.transport(&listen);
+            Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap()
+        };
+        let (a, b) = (start("a:1").await, start("b:1").await);
+        let receiver = b.receiver("n").await.unwrap();
+        let sender = a.sender("n").await.unwrap();
+        let mut two = Self { a, b, sender, receiver };
+        // The lane stands, and nothing is on its way.
+        two.sender.send(vec![0]).await.unwrap();
+        two.take(1).await;
+        two.sender.flush().await.unwrap();
+        two
+    }
+
+    async fn take(&mut self, count: usize) {
+        for _ in 0..count {
+            self.receiver.recv().await.unwrap().unwrap();
+        }
+    }
+
+    /// What the first node has sent to the second.
+    fn there(&self) -> Traffic {
+        self.a.metrics().peers[&self.b.id()].sent
+    }
+
+    /// The other way round.
+    fn back(&self) -> Traffic {
+        self.b.metrics().peers[&self.a.id()].sent
+    }
+
+    async fn stop(self) {
+        self.sender.flush().await.unwrap();
+        let ledger = self.sender.ledger();
+        assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
+        drop((self.sender, self.receiver));
+        self.a.shutdown().await.unwrap();
+        self.b.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_message_has_left_when_send_returns() {
+    let mut two = Two::start().await;
+    for round in 0..10 {
+        let before = two.there().messages;
+        two.sender.send(vec![round; 16]).await.unwrap();
+        // No other task has had a turn since.
+        assert_eq!(two.there().messages, before + 1, "round {round}");
+        two.take(1).await;
+        two.sender.flush().await.unwrap();
+    }
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_in_a_row_leaves_together() {
+    let mut two = Two::start().await;
+    let before = two.there();
+    for n in 0..100 {
+        two.sender.send(vec![n; 16]).await.unwrap();
+    }
+    two.take(100).await;
+    let after = two.there();
+    assert_eq!(after.messages - before.messages, 100);
+    // The first one by itself, the others in one frame, and some control messages.
+    assert!(after.frames - before.frames <= 4, "{before:?} {after:?}");
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_need_not_wait_lets_its_messages_leave() {
+    let mut two = Two::start().await;
+    let before = two.there().messages;
+    // Half of what the receiver has room for: there is no credit to wait for.
+    let count = 2048;
+    for n in 0..count {
+        two.sender.send(vec![0; 1024]).await.unwrap();
+        let left = two.there().messages - before;
+        assert!(left + 256 > n, "{left} of {n} have left");
+    }
+    two.take(count as usize).await;
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_waits_for_an_answer_until_the_application_comes_back() {
+    let mut two = Two::start().await;
+    two.sender.send(vec![1]).await.unwrap();
+    two.take(1).await;
+    let before = two.back();
+    tokio::task::yield_now().await;
+    assert_eq!(two.back(), before, "it is busy with the message, and may be about to answer");
+    // It comes back.
+    assert!(two.receiver.try_recv().is_err());
+    let began = Instant::now();
+    two.sender.flush().await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_come_back_tells_with_the_next_heartbeat() {
+    let mut two = Two::start().await;
+    two.sender.send(vec![1]).await.unwrap();
+    two.take(1).await;
+    let began = Instant::now();
+    two.sender.flush().await.unwrap();
+    assert!(began.elapsed() <= Duration::from_millis(300), "{:?}", began.elapsed());
+    // A receipt is told of at once.
+    let mut receipt = two.sender.send_tracked(vec![2]).await.unwrap();
+    two.take(1).await;
+    let began = Instant::now();
+    receipt.taken().await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn lone_messages_on_many_lanes_leave_together() {
+    let two = Two::start().await;
+    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+    for n in 0..64 {
+        let name = format!("n{n}");
+        receivers.push(two.b.receiver::<u32>(&*name).await.unwrap());
+        senders.push(two.a.sender::<u32>(&*name).await.unwrap());
+    }
+    for round in 0..3 {
+        for sender in &senders {
+            sender.wait_for_receivers(1).await.unwrap();
+            sender.flush().await.unwrap();
+        }
+        let before = two.there().messages;
+        for sender in &senders {
+            sender.send(round).await.unwrap();
+        }
+        if round > 0 {
+            // All but the first: the peer has not been heard from since.
+            assert_eq!(two.there().messages, before + 1);
+        }
+        for receiver in &mut receivers {
+            assert_eq!(receiver.recv().await.unwrap(), Some(round));
+        }
+    }
+    drop((senders, receivers));
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn a_thread_without_a_runtime_sends_lone_messages_too() {
+    let mut two = Two::start().await;
+    for n in 0..10 {
+        let sender = two.sender.clone();
+        let sent = std::thread::spawn(move || sender.blocking_send(vec![n]));
+        two.take(1).await;
+        sent.join().unwrap().unwrap();
+        two.sender.flush().await.unwrap();
+    }
+    two.stop().await;
+}
