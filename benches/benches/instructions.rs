@@ -17,11 +17,12 @@ use shared::{BATCH, Msg, Nodes, SIZES, batch, check, pair};
 type Piece = fn(usize, u64);
 
 /// What is counted.
-const PIECES: [(&str, Piece); 4] = [
+const PIECES: [(&str, Piece); 5] = [
     ("lane send", lane_send),
     ("lane send and receive", lane_both),
     ("path in one process", |size, count| path(1, size, count)),
     ("path over memory", |size, count| path(2, size, count)),
+    ("round trip over gRPC", round_trip),
 ];
 
 /// Few messages, to be subtracted, as they cost all that is done once; and many. In batches.
@@ -108,6 +109,31 @@ fn path(nodes: u64, size: usize, count: u64) {
         }
         check(&sender).await;
         drop((sender, receiver));
+        nodes.stop().await;
+    });
+}
+
+/// One message at a time from node to node and back, in one thread: the count is that of both ways.
+fn round_trip(size: usize, count: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let (nodes, message) = (Nodes::start_over_grpc(2).await, Msg::new(size));
+        let (there, mut arrived) = nodes.channel().await;
+        let (back, mut returned) = nodes.channel_back().await;
+        let echo = tokio::spawn(async move {
+            for _ in 0..count {
+                let message = arrived.recv().await.expect("received").expect("a message");
+                back.send(message).await.map_err(|error| error.without_value()).expect("sent");
+            }
+            check(&back).await;
+        });
+        for _ in 0..count {
+            there.send(message.clone()).await.map_err(|error| error.without_value()).expect("sent");
+            returned.recv().await.expect("received").expect("a message");
+        }
+        check(&there).await;
+        echo.await.expect("all came back");
+        drop((there, returned));
         nodes.stop().await;
     });
 }

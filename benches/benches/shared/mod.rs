@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use dchan_core::{
     Addr, Incarnation, MemoryNetwork, Node, NodeId, NodeOptions, Receiver, Sender,
-    StaticMembership, fuzzing::Pair,
+    StaticMembership, Transport, fuzzing::Pair,
 };
+use dchan_transport_grpc::GrpcTransport;
 use serde::{Deserialize, Serialize};
 
 /// The sizes of messages, in bytes.
@@ -37,21 +38,36 @@ pub(crate) fn pair() -> Pair {
 /// Nodes in this process that know each other from a list in memory. Stopped, or nothing is kept.
 pub(crate) struct Nodes {
     list: Arc<StaticMembership>,
-    network: MemoryNetwork,
     nodes: Vec<Node>,
 }
 
 impl Nodes {
+    /// Over the network in memory.
     pub(crate) async fn start(count: u64) -> Self {
-        let (list, network) = (StaticMembership::new(), MemoryNetwork::new(1));
-        let mut all = Self { list, network, nodes: Vec::new() };
+        let network = MemoryNetwork::new(1);
+        let addr = |number| format!("n{number}:1").parse().expect("an address");
+        Self::start_over(count, addr, |addr| network.transport(addr)).await
+    }
+
+    /// Over gRPC.
+    #[allow(dead_code, reason = "not every bench is about that")]
+    pub(crate) async fn start_over_grpc(count: u64) -> Self {
+        let addr = |_| "127.0.0.1:0".parse().expect("an address");
+        Self::start_over(count, addr, |_| Arc::new(GrpcTransport::new())).await
+    }
+
+    async fn start_over(
+        count: u64,
+        addr: impl Fn(u64) -> Addr,
+        transport: impl Fn(&Addr) -> Arc<dyn Transport>,
+    ) -> Self {
+        let mut all = Self { list: StaticMembership::new(), nodes: Vec::new() };
         for number in 1..=count {
-            let addr: Addr = format!("n{number}:1").parse().expect("an address");
+            let addr = addr(number);
             let mut options = NodeOptions::new(addr.clone());
             (options.id, options.incarnation) = (NodeId(number), Incarnation(1));
             options.config.seed = number;
-            let transport = all.network.transport(&addr);
-            let node = Node::start(options, transport, all.list.member()).await;
+            let node = Node::start(options, transport(&addr), all.list.member()).await;
             all.nodes.push(node.expect("the node starts"));
         }
         all
@@ -67,8 +83,18 @@ impl Nodes {
 
     /// A channel from the first to the last, which may be the same.
     pub(crate) async fn channel(&self) -> (Sender<Msg>, Receiver<Msg>) {
-        let receiver = self.last().receiver("pieces").await.expect("a receiver");
-        let sender = self.first().sender("pieces").await.expect("a sender");
+        Self::open(self.first(), self.last(), "pieces").await
+    }
+
+    /// The other way round.
+    #[allow(dead_code, reason = "not every bench is about that")]
+    pub(crate) async fn channel_back(&self) -> (Sender<Msg>, Receiver<Msg>) {
+        Self::open(self.last(), self.first(), "back").await
+    }
+
+    async fn open(from: &Node, to: &Node, name: &str) -> (Sender<Msg>, Receiver<Msg>) {
+        let receiver = to.receiver(name).await.expect("a receiver");
+        let sender = from.sender(name).await.expect("a sender");
         sender.wait_for_receivers(1).await.expect("it is on the list");
         (sender, receiver)
     }
