@@ -143,8 +143,8 @@ async fn lone_messages_on_many_lanes_leave_together() {
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
     for n in 0..64 {
         let name = format!("n{n}");
-        receivers.push(two.b.receiver::<u32>(&*name).await.unwrap());
-        senders.push(two.a.sender::<u32>(&*name).await.unwrap());
+        receivers.push(two.b.receiver::<u32>(&name).await.unwrap());
+        senders.push(two.a.sender::<u32>(&name).await.unwrap());
     }
     for round in 0..3 {
         for sender in &senders {
