@@ -29,6 +29,9 @@ const WAITING: usize = 64 * 1024;
 /// The same in bytes of frames: room for a dozen of the largest questions and answers.
 const WAITING_BYTES: usize = 64 << 20;
 
+/// When so many lanes wait for their sender to let others have a turn, they are sent from at once: it may have
+/// thousands more, each of which would fill a buffer of its own.
+const LANES: usize = 128;
 /// The bytes that a control message takes, as a rule.
 const CONTROL: usize = 32;
 
@@ -160,17 +163,20 @@ impl Outbox {
     /// task still sends.
     #[must_use]
     pub(crate) fn ready_from_sender(&self, lane: Arc<dyn ReadyLane>, lone: bool) -> bool {
-        // One for each time that the peer was heard from: more are a flood, be it over many lanes.
-        let lone = lone && self.heard.swap(false, Relaxed);
         let mut queues = self.queues.lock();
-        if lone {
+        // One for each time that the peer was heard from: more are a flood, be it over many lanes.
+        if lone && queues.opening.is_empty() && self.heard.swap(false, Relaxed) {
             queues.ready.push(lane);
             return std::mem::take(&mut queues.asleep);
         }
         queues.opening.push(lane);
-        let first = queues.opening.len() == 1;
+        let waiting = queues.opening.len();
+        if waiting == LANES {
+            queues.open();
+            return std::mem::take(&mut queues.asleep);
+        }
         drop(queues);
-        if first {
+        if waiting == 1 {
             self.opened.notify_one();
         }
         false

@@ -141,7 +141,7 @@ async fn who_does_not_come_back_tells_with_the_next_heartbeat() {
 async fn lone_messages_on_many_lanes_leave_together() {
     let two = Two::start().await;
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
-    for n in 0..64 {
+    for n in 0..200 {
         let name = format!("n{n}");
         receivers.push(two.b.receiver::<u32>(&name).await.unwrap());
         senders.push(two.a.sender::<u32>(&name).await.unwrap());
@@ -156,8 +156,9 @@ async fn lone_messages_on_many_lanes_leave_together() {
             sender.send(round).await.unwrap();
         }
         if round > 0 {
-            // All but the first: the peer has not been heard from since.
-            assert_eq!(two.there().messages, before + 1);
+            // The first one by itself. The peer has not been heard from since, and so the others wait for this
+            // task to stop, but not for ever.
+            assert_eq!(two.there().messages, before + 1 + 128);
         }
         for receiver in &mut receivers {
             assert_eq!(receiver.recv().await.unwrap(), Some(round));
