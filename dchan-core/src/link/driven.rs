@@ -5,7 +5,6 @@
 //! waits for: what a transport could not take at once, heartbeats, credit.
 
 use std::{
-    fmt,
     future::poll_fn,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     task::{Context, Poll, Waker},
@@ -36,12 +35,6 @@ struct State<T> {
 pub(crate) trait Drive: Send + Sync {
     /// Does what can be done now. If somebody else is at it, then that is left to that one, or to the task.
     fn drive(&self);
-}
-
-impl<T> fmt::Debug for Driven<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driven").finish_non_exhaustive()
-    }
 }
 
 impl<T: Send + 'static> Driven<T> {
