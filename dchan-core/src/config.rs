@@ -55,6 +55,9 @@ pub struct Limits {
     /// The most that is on its way to one peer and has not been confirmed, in bytes. Within this, it
     /// follows the rate and the round trip of the path. A channel of 1 Gbit/s with a round trip of
     /// 100 ms holds 12 MiB. Default 4 MiB.
+    ///
+    /// Four times as much may be accepted and wait to be sent. Beyond that, senders wait until half of it is
+    /// gone, though receivers have room: but for those alone on a channel where nothing waits.
     pub link: u64,
     /// Lanes that one peer may open to this node, those included that are over and that the peer has
     /// not confirmed. Default 65,536, of about 300 bytes each.

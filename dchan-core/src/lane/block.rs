@@ -16,8 +16,8 @@ pub(crate) use writer::{EncodeFault, RecordWriter};
 
 /// The buffers that blocks are cut from start this small, so that ten thousand quiet lanes cost little.
 const ARENA_MIN: usize = 1024;
-/// They double up to this size: that of the largest frame, so that a busy lane never moves what it has
-/// encoded.
+/// They double up to this size, that of the largest frame, as blocks fill them: so a busy lane never moves what
+/// it has encoded.
 const ARENA_MAX: usize = Frame::MAX;
 /// So many of that size are kept for the next blocks, as many as a receiver has room for by default. Memory
 /// that went back to the system would have to be had again, page by page.
@@ -273,6 +273,9 @@ impl Pending {
             return;
         }
         let (open, end) = (std::mem::take(&mut self.open), std::mem::take(&mut self.filled));
+        if end > self.arena_size / 2 {
+            self.enlarge();
+        }
         // One that fills most of its buffer has it to itself, so that it can be used again.
         let buf = if end > self.arena.capacity() / 3 {
             let mut whole = std::mem::take(&mut self.arena);
@@ -285,6 +288,13 @@ impl Pending {
         self.blocks.push_back(Block { buf, count, bytes, part: None });
     }
 
+    /// The next buffer is larger, as a block has taken most of the last one, or more: a lane with a message
+    /// now and then has no use for that.
+    #[cold]
+    fn enlarge(&mut self) {
+        self.arena_size = (self.arena_size * 2).min(ARENA_MAX);
+    }
+
     /// Makes room for so many bytes in the arena, of which the first are to be kept.
     #[cold]
     fn grow(&mut self, needed: usize, keep: usize) {
@@ -292,7 +302,9 @@ impl Pending {
             match self.spare.pop_if(|_| keep == 0) {
                 Some(spare) => self.arena = spare,
                 None => {
-                    self.arena_size = (self.arena_size * 2).min(ARENA_MAX);
+                    if keep > 0 {
+                        self.enlarge();
+                    }
                     self.arena.truncate(keep);
                     self.arena.reserve(needed.max(self.arena_size) - keep);
                 }

@@ -392,6 +392,11 @@ impl Outbound {
         self.held.bytes + self.held.messages * RECORD_HEADER as u64
     }
 
+    /// The bytes of messages that are accepted and not handed.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.accepted.bytes.saturating_sub(self.handed.bytes)
+    }
+
     /// Whether [`held`](Self::held) is what lies here.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn holds_what_it_says(&self) -> bool {

@@ -13,7 +13,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) use driven::{Drive, Driven};
 pub(crate) use handshake::{Introduction, Rank, Ranks, expect_hello, greet, refuse, welcome};
 pub(crate) use liveness::Verdict;
-pub(crate) use outbox::{Outbox, Polled, ReadyLane};
+pub(crate) use outbox::{Full, Outbox, Polled, ReadyLane};
 pub(crate) use session::{Cut, Endpoint, Session, Side};
 
 use crate::{Breach, LaneId, lane::LaneFault, wire::WireError};

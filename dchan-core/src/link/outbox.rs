@@ -1,3 +1,6 @@
+mod full;
+mod urgent;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -14,6 +17,8 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
+pub(crate) use self::{full::Full, urgent::Urgent};
+
 use super::{
     Drive,
     flow::{FRAME, Flow},
@@ -28,17 +33,20 @@ const BATCH: usize = 256 * 1024;
 const WAITING: usize = 64 * 1024;
 /// The same in bytes of frames: room for a dozen of the largest questions and answers.
 const WAITING_BYTES: usize = 64 << 20;
+/// How many bytes of messages may wait, for each that may be on its way. With less, ten thousand lanes have
+/// one message at a time, each of which costs both ends as much as several do.
+const WAITING_DATA: u64 = 4;
 
 /// When so many lanes wait for their sender to let others have a turn, they are sent from at once: it may have
 /// thousands more, each of which would fill a buffer of its own.
 const LANES: usize = 128;
-/// The bytes that a control message takes, as a rule.
-const CONTROL: usize = 32;
 
 /// A lane with something to send.
 pub(crate) trait ReadyLane: Send + Sync {
     /// Puts frames into the batch until it holds `budget` bytes.
     fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> Polled;
+    /// There is room again for what it would send.
+    fn on_room(self: Arc<Self>);
 }
 
 /// What became of asking a lane.
@@ -48,6 +56,10 @@ pub(crate) struct Polled {
     pub(crate) more: bool,
     /// How many messages end in what it put into the batch.
     pub(crate) messages: u64,
+    /// The bytes that waited in it as the outbox heard last.
+    pub(crate) waited: u64,
+    /// The bytes that wait now and can be sent.
+    pub(crate) waits: u64,
 }
 
 /// What waits to go out through one connection. Any task puts things in; the writer takes them out.
@@ -62,6 +74,8 @@ pub(crate) struct Outbox {
     writer: OnceLock<Weak<dyn Drive>>,
     /// The peer was heard from since a sender last drove the writer.
     heard: AtomicBool,
+    /// Lanes look at it without touching anything else in here.
+    full: Arc<Full>,
 }
 
 struct Queues {
@@ -73,6 +87,8 @@ struct Queues {
     ready: Turns<Arc<dyn ReadyLane>>,
     /// Lanes that are about to be ready: their senders may have more.
     opening: Vec<Arc<dyn ReadyLane>>,
+    /// Lanes that would have something to send, if not so much was there already.
+    outside: Vec<Weak<dyn ReadyLane>>,
     flow: Flow,
     asleep: bool,
     finishing: bool,
@@ -85,13 +101,19 @@ impl Queues {
         opening.drain(..).for_each(|lane| ready.push(lane));
     }
 
+    /// How many lanes wait.
+    fn lanes(&self) -> usize {
+        self.ready.len() + self.opening.len()
+    }
+
     /// Whether the writer would find something to do.
-    fn has_work(&self) -> bool {
+    fn has_work(&self, full: &Full) -> bool {
         !self.control.is_empty()
             || !self.owed.is_empty()
             || !self.frames.is_empty()
             || self.ready.has_next(self.flow.room(0))
             || self.finishing && self.ready.is_empty()
+            || !self.outside.is_empty() && full.is_over()
     }
 
     /// Whether nothing waits at all.
@@ -118,6 +140,7 @@ impl Outbox {
             frames: FrameBatch::new(),
             ready: Turns::new(),
             opening: Vec::new(),
+            outside: Vec::new(),
             flow: Flow::new(ceiling),
             asleep: false,
             finishing: false,
@@ -131,6 +154,7 @@ impl Outbox {
             opened: Notify::new(),
             writer: OnceLock::new(),
             heard: AtomicBool::new(true),
+            full: Arc::new(Full::new(WAITING_DATA * ceiling)),
         }
     }
 
@@ -154,7 +178,23 @@ impl Outbox {
 
     /// A lane has something to send. The caller asks once until it is polled.
     pub(crate) fn ready(&self, lane: Arc<dyn ReadyLane>) {
-        self.put(|queues| queues.ready.push(lane));
+        self.put(|queues| {
+            queues.ready.push(lane);
+            self.full.set_lanes(queues.lanes());
+        });
+    }
+
+    /// How much waits: lanes that are in the outbox say how much of it is theirs.
+    pub(crate) fn full(&self) -> Arc<Full> {
+        self.full.clone()
+    }
+
+    /// A lane waits until there is room. It asks once until it is told.
+    pub(crate) fn wait_outside(&self, lane: Weak<dyn ReadyLane>) {
+        self.put(|queues| {
+            queues.outside.push(lane);
+            self.full.set_outside(queues.outside.len());
+        });
     }
 
     /// As [`ready`](Self::ready), for a sender. `lone`: nothing else of the lane is on its way. If this is true,
@@ -167,9 +207,11 @@ impl Outbox {
         // One for each time that the peer was heard from: more are a flood, be it over many lanes.
         if lone && queues.opening.is_empty() && self.heard.swap(false, Relaxed) {
             queues.ready.push(lane);
+            self.full.set_lanes(queues.lanes());
             return std::mem::take(&mut queues.asleep);
         }
         queues.opening.push(lane);
+        self.full.set_lanes(queues.lanes());
         let waiting = queues.opening.len();
         if waiting == LANES {
             queues.open();
@@ -244,7 +286,7 @@ impl Outbox {
             queues.control.clear();
             queues.frames = FrameBatch::new();
         }
-        let wake = queues.asleep && queues.has_work();
+        let wake = queues.asleep && queues.has_work(&self.full);
         if wake {
             queues.asleep = false;
         }
@@ -262,7 +304,8 @@ impl Outbox {
             window: queues.flow.window(),
             control: queues.control.len() + queues.owed.len(),
             frames: queues.frames.len(),
-            lanes: queues.ready.len() + queues.opening.len(),
+            lanes: queues.lanes(),
+            waiting: self.full.bytes(),
         }
     }
 
@@ -321,12 +364,20 @@ impl Outbox {
             let held = batch.bytes();
             let polled = turn.lane.poll(self.epoch, batch, held + turn.budget);
             messages += polled.messages;
+            self.full.note(polled.waited, polled.waits);
             queues = self.queues.lock();
             queues.ready.done(turn, batch.bytes() - held, polled.more);
         }
         let sent = batch.bytes() - before;
         if sent > 0 {
             queues.flow.on_sent(sent as u64, self.began.elapsed());
+        }
+        self.full.set_lanes(queues.lanes());
+        if !queues.outside.is_empty() && self.full.is_over() {
+            let come = std::mem::take(&mut queues.outside);
+            self.full.set_outside(0);
+            drop(queues);
+            come.iter().filter_map(Weak::upgrade).for_each(ReadyLane::on_room);
         }
         messages
     }
@@ -337,7 +388,7 @@ impl Outbox {
         if queues.finishing && queues.is_idle() {
             return Asleep::Finished;
         }
-        if queues.has_work() {
+        if queues.has_work(&self.full) {
             return Asleep::No;
         }
         queues.asleep = true;
@@ -358,73 +409,4 @@ pub(crate) enum Asleep {
     No,
     /// All is out, and nothing more will come.
     Finished,
-}
-
-/// What belongs before all data. The writer keeps it, empty, from one time to the next.
-#[derive(Debug, Default)]
-pub(crate) struct Urgent {
-    pub(crate) controls: VecDeque<Control>,
-    /// Lanes coming in whose sender should be told of credit.
-    pub(crate) owed: Vec<LaneId>,
-}
-
-impl Urgent {
-    /// More room than for so many is not kept.
-    const KEPT: usize = 1024;
-
-    /// Makes it ready for the next time.
-    pub(crate) fn clear(&mut self) {
-        self.owed.clear();
-        if self.owed.capacity().max(self.controls.capacity()) > Self::KEPT {
-            *self = Self::default();
-        }
-    }
-
-    /// Frames that hold the control messages, as few as possible. A large one is alone in its frame.
-    pub(crate) fn frames(&mut self) -> impl Iterator<Item = Frame> {
-        let room = (CONTROL * self.controls.len()).min(Frame::MAX / 2);
-        let mut payload = Vec::with_capacity(room);
-        std::iter::from_fn(move || {
-            while let Some(control) = self.controls.pop_front() {
-                let before = payload.len();
-                payload = control.encode(std::mem::take(&mut payload));
-                if payload.len() > Frame::MAX / 2 {
-                    let rest = if before > 0 { payload.split_off(before) } else { Vec::new() };
-                    return Some(std::mem::replace(&mut payload, rest));
-                }
-            }
-            (!payload.is_empty()).then(|| std::mem::take(&mut payload))
-        })
-        .map(|payload| Frame::new(LaneId::CONTROL, payload.into()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::Credit;
-
-    #[test]
-    fn a_large_control_message_leaves_no_room_for_others() {
-        // Each of them fits into a frame, and no two do.
-        let credit = |lane| {
-            let skipped = (0..30_000).collect();
-            let (taken, limit_messages, limit_bytes) = (30_000, 0, 0);
-            Control::Credit(Credit { lane, taken, limit_messages, limit_bytes, skipped })
-        };
-        let small = || (0..100).map(|n| Control::Stop(LaneId(n)));
-        let large = [LaneId(20), LaneId(21)].map(credit);
-        let all: Vec<_> = small().chain(large).chain(small()).collect();
-        let mut urgent = Urgent { controls: all.clone().into(), ..Urgent::default() };
-        let frames: Vec<_> = urgent.frames().collect();
-        assert_eq!(frames.len(), 4);
-        let mut found = Vec::new();
-        for mut frame in frames {
-            assert!(frame.payload.len() <= Frame::MAX, "{} bytes", frame.payload.len());
-            while let Some(control) = Control::decode_next(&mut frame.payload).unwrap() {
-                found.push(control);
-            }
-        }
-        assert_eq!(found, all);
-    }
 }

@@ -139,6 +139,8 @@ pub struct QueueMetrics {
     pub frames: usize,
     /// Lanes that have something to send.
     pub lanes: usize,
+    /// Bytes of messages that wait in them, about: senders wait at four times `limits.link`.
+    pub waiting: u64,
 }
 
 /// One namespace, as a node sees it.

@@ -257,6 +257,8 @@ impl Text {
         self.peers(m, family, |p| p.queue.frames);
         let family = ("dchan_queue_lanes", Gauge, "Lanes that have something to send.");
         self.peers(m, family, |p| p.queue.lanes);
+        let family = ("dchan_queue_bytes", Gauge, "Bytes of messages that wait in them, about.");
+        self.peers(m, family, |p| p.queue.waiting);
         self.peers(m, ("dchan_lanes_out", Gauge, "Lanes to the peer."), |p| p.lanes_out);
         self.peers(m, ("dchan_lanes_in", Gauge, "Lanes from the peer."), |p| p.lanes_in);
         let family = ("dchan_lanes_over", Gauge, "Lanes from the peer that are over, unconfirmed.");

@@ -1,5 +1,7 @@
 //! Wiring: what a node is made of, and in which order it starts and stops.
 
+#[cfg(test)]
+mod full_tests;
 mod health;
 mod observe;
 mod open;

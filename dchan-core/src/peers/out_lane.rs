@@ -1,3 +1,5 @@
+mod place;
+
 use std::{
     fmt,
     sync::{Arc, Weak},
@@ -5,6 +7,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
+use self::place::Place;
 use super::Peer;
 use crate::{
     FrameBatch, LaneId, NodeId, ReceiverId,
@@ -12,6 +15,9 @@ use crate::{
     lane::{Epoch, Homeless, Outbound},
     link::{Outbox, Polled, ReadyLane},
 };
+
+/// The outbox hears of it when so many bytes more wait in a lane, or half of those that did.
+const NOTE: u64 = 4096;
 
 /// Whoever assigns messages to lanes.
 pub(crate) trait LaneOwner: Send + Sync {
@@ -49,9 +55,8 @@ pub(crate) struct Out {
     /// Its peer is silent: it is not chosen.
     suspended: bool,
     allowance: Allowance,
-    /// The connection that may poll it.
-    epoch: Epoch,
-    queued: bool,
+    place: Place,
+    me: Weak<OutLane>,
     /// It is among those that are looked at with the next heartbeat, as it may have nothing to do.
     pub(super) resting: bool,
 }
@@ -74,6 +79,11 @@ impl fmt::Debug for OutLane {
 impl Out {
     /// How many new messages may be assigned to the lane now.
     pub(crate) fn credit(&self) -> u64 {
+        if self.place.is_full() { 0 } else { self.affordable() }
+    }
+
+    /// How many there is room for in this node.
+    fn affordable(&self) -> u64 {
         if self.allowance.has_room(self.lane.held()) { self.granted() } else { 0 }
     }
 
@@ -85,9 +95,13 @@ impl Out {
 
     /// Whether there is any. What there is can be used without counting it again.
     pub(crate) fn count_credit(&mut self) -> bool {
+        let noted = self.place.note(self.lane.waiting_bytes());
         let held = self.lane.held();
         let granted = held.saturating_add(self.lane.granted_bytes());
-        self.sure = Sure { messages: self.credit(), below: granted.min(self.allowance.limit()) };
+        let below = granted.min(self.allowance.limit()).min(held + NOTE.max(noted / 2));
+        // What is on offer was promised before.
+        let messages = if self.offered > 0 { self.affordable() } else { self.credit() };
+        self.sure = Sure { messages, below };
         self.sure.messages > 0
     }
 
@@ -122,17 +136,24 @@ impl Out {
 
     /// Waits for room in this node, if nothing else is missing. Whether that is so.
     pub(crate) fn wait_for_room(&mut self) -> bool {
-        let lacks = self.lacks_room();
-        if lacks {
-            self.allowance.wait();
+        if self.granted() == 0 {
+            return false;
         }
-        lacks
+        if self.lacks_room() {
+            self.allowance.wait();
+            return true;
+        }
+        let full = self.place.is_full();
+        if full {
+            self.place.wait(self.me.clone());
+        }
+        full
     }
 
     /// Whether it has something to send, and its connection does not know.
     #[inline]
     fn is_to_be_queued(&self) -> bool {
-        !self.queued && self.epoch != 0 && self.lane.has_business(self.epoch)
+        !self.place.queued && self.place.epoch != 0 && self.lane.has_business(self.place.epoch)
     }
 
     fn lacks_room(&self) -> bool {
@@ -147,9 +168,9 @@ impl OutLane {
         let peer = Arc::downgrade(peer);
         Arc::new_cyclic(|me: &Weak<Self>| {
             let allowance = Allowance::new(shared.budget.clone(), me.clone());
-            let (offered, sure, suspended, epoch, queued) = (0, Sure::default(), false, 0, false);
-            let resting = false;
-            let out = Out { lane, offered, sure, suspended, allowance, epoch, queued, resting };
+            let (offered, sure, suspended, resting) = (0, Sure::default(), false, false);
+            let (place, me) = (Place::default(), me.clone());
+            let out = Out { lane, offered, sure, suspended, allowance, place, me, resting };
             Self { id, receiver, node, peer, owner, out: Mutex::new(out) }
         })
     }
@@ -219,23 +240,16 @@ impl OutLane {
 
     fn queue(self: &Arc<Self>, out: &mut Out) {
         if out.is_to_be_queued()
-            && let Some(outbox) = self.put_in_queue(out)
+            && let Some(outbox) = out.place.queue(out.lane.waiting_bytes())
         {
             outbox.ready(self.clone());
         }
     }
 
-    /// The outbox is looked up under the lock: a new connection puts its own in place first and then visits
-    /// the lanes, so that none is left in the queue of an old one.
-    fn put_in_queue(&self, out: &mut Out) -> Option<Arc<Outbox>> {
-        let outbox = self.peer().and_then(|peer| peer.outbox());
-        out.queued = outbox.is_some();
-        outbox
-    }
-
     #[inline(never)]
     fn queue_as_sender(self: &Arc<Self>, mut out: MutexGuard<'_, Out>) {
-        let Some(outbox) = self.put_in_queue(&mut out) else { return };
+        let waits = out.lane.waiting_bytes();
+        let Some(outbox) = out.place.queue(waits) else { return };
         let drives = outbox.ready_from_sender(self.clone(), out.lane.unsettled() <= 1);
         drop(out);
         if drives {
@@ -244,14 +258,14 @@ impl OutLane {
     }
 
     /// A new connection stands.
-    pub(super) fn on_up(self: &Arc<Self>, epoch: Epoch) {
+    pub(super) fn on_up(self: &Arc<Self>, outbox: &Arc<Outbox>) {
         let mut out = self.lock();
-        if out.epoch == epoch {
+        if out.place.epoch == outbox.epoch {
             // It was opened while the connection came to stand.
             return;
         }
         out.lane.cut();
-        (out.epoch, out.queued, out.suspended) = (epoch, false, false);
+        (out.place, out.suspended) = (Place::at(outbox), false);
         self.queue(&mut out);
     }
 
@@ -259,7 +273,7 @@ impl OutLane {
     pub(super) fn on_down(&self) {
         let mut out = self.lock();
         out.lane.cut();
-        (out.epoch, out.queued) = (0, false);
+        out.place = Place::default();
     }
 
     pub(super) fn suspend(&self, suspended: bool) {
@@ -282,12 +296,20 @@ impl Borrower for OutLane {
 impl ReadyLane for OutLane {
     fn poll(&self, epoch: Epoch, batch: &mut FrameBatch, budget: usize) -> Polled {
         let mut out = self.lock();
-        if out.epoch != epoch {
+        if out.place.epoch != epoch {
             return Polled::default();
         }
         let before = out.lane.handed();
         let more = out.lane.poll(epoch, batch, budget);
-        out.queued = more;
-        Polled { more, messages: out.lane.handed() - before }
+        let waits = if more { out.lane.waiting_bytes() } else { 0 };
+        let waited = out.place.on_polled(more, waits);
+        Polled { more, messages: out.lane.handed() - before, waited, waits }
+    }
+
+    fn on_room(self: Arc<Self>) {
+        self.look(|out| out.place.on_room());
+        if let Some(owner) = self.owner() {
+            owner.recount(&self);
+        }
     }
 }

@@ -61,7 +61,7 @@ impl Peer {
         drop(state);
         self.asks.lock().on_down();
         self.cut_incoming();
-        self.revive(reborn, epoch, &outbox);
+        self.revive(reborn, &outbox);
         self.up.send_replace(epoch);
         self.publish();
         let by = if rank.dialler == self.id { "accepted" } else { "dialled" };
@@ -76,7 +76,7 @@ impl Peer {
     }
 
     /// Brings the lanes into a new connection, or buries those of a process that is gone.
-    pub(super) fn revive(self: &Arc<Self>, reborn: bool, epoch: Epoch, outbox: &Arc<Outbox>) {
+    pub(super) fn revive(self: &Arc<Self>, reborn: bool, outbox: &Arc<Outbox>) {
         let (lanes, given_up, boot) = {
             let mut state = self.state.lock();
             let given_up = std::mem::take(&mut state.given_up);
@@ -85,7 +85,7 @@ impl Peer {
         };
         for lane in lanes {
             if Some(lane.receiver.boot) == boot {
-                lane.on_up(epoch);
+                lane.on_up(outbox);
                 if let Some(owner) = lane.owner() {
                     owner.recount(&lane);
                 }

@@ -25,8 +25,8 @@ impl Peer {
         state.outs.insert(id, lane.clone());
         let up = state.standing.is_some()
             && state.hello.as_ref().is_some_and(|hello| hello.boot == receiver.boot);
-        if up {
-            lane.on_up(state.epoch);
+        if up && let Some(outbox) = self.outbox() {
+            lane.on_up(&outbox);
         }
         lane
     }
