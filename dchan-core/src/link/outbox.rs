@@ -15,7 +15,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{sync::Notify, task::yield_now, time::Instant};
 
 pub(crate) use self::{full::Full, urgent::Urgent};
 
@@ -40,6 +40,9 @@ const WAITING_DATA: u64 = 4;
 /// When so many lanes wait for their sender to let others have a turn, they are sent from at once: it may have
 /// thousands more, each of which would fill a buffer of its own.
 const LANES: usize = 128;
+
+/// With so many bytes waiting, it is a flood that goes on: what fills a frame.
+const FLOOD: u64 = 64 * 1024;
 
 /// A lane with something to send.
 pub(crate) trait ReadyLane: Send + Sync {
@@ -242,10 +245,15 @@ impl Outbox {
     }
 
     /// Sees to lanes that senders have put in, when their tasks let others have a turn. For a task of its own: it
-    /// has its turn on the thread that called it, wherever the writer was last.
+    /// has its turn on the thread that called it, wherever the writer was last, unless there is a flood.
     pub(crate) async fn announce(&self) {
         loop {
             self.opened.notified().await;
+            if self.full.bytes() >= FLOOD {
+                // Behind the sender, where another thread that has nothing to do finds it: one encodes then, and
+                // the other writes. If there is none, then it has its turn when the sender stands back again.
+                yield_now().await;
+            }
             let mut queues = self.queues.lock();
             queues.open();
             let wake = std::mem::take(&mut queues.asleep);
