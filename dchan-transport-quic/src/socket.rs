@@ -8,7 +8,7 @@ use std::{
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket as Raw, Type};
 use tokio::{
     runtime::Handle,
@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::error::DONE;
+use crate::{error::DONE, tuning};
 
 /// What the system is asked to buffer for a socket, in bytes. It may give less.
 const BUFFER: usize = 4 << 20;
@@ -43,7 +43,7 @@ impl Socket {
 
     fn bind(at: SocketAddr, server: Option<ServerConfig>) -> io::Result<Arc<Self>> {
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), server, udp(at)?, runtime)?;
+        let endpoint = Endpoint::new(tuning::endpoint(), server, udp(at)?, runtime)?;
         Ok(Arc::new(Self { endpoint, refusing: Mutex::new(None) }))
     }
 

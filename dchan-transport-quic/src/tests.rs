@@ -81,6 +81,20 @@ async fn foreign_server() -> (quinn::Endpoint, quinn::Connection, Connection) {
 }
 
 #[tokio::test]
+async fn packets_become_as_large_as_the_path_and_both_ends_take() {
+    let (_endpoint, foreign, _ours) = foreign_server().await;
+    let mut stream = foreign.open_uni().await.unwrap();
+    let grown = async {
+        // The search ends when it is that close.
+        while foreign.stats().path.current_mtu + 20 < tuning::MTU {
+            stream.write_all(&[0]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, grown).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_lane_that_nobody_reads_leaves_the_others_free() {
     let (_endpoint, foreign, mut ours) = foreign_server().await;
     fill_up(&mut *ours.sink, 16).await;

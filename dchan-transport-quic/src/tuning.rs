@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 /// The streams that one direction has at one time. Lanes beyond share one of them.
 pub(crate) const STREAMS: u32 = 1024;
@@ -19,9 +19,18 @@ pub(crate) const RESERVE: u64 = 1 << 20;
 const IDLE: Duration = Duration::from_secs(12);
 /// How often a connection without traffic says that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// The largest packet that is tried, in bytes: that of networks with jumbo frames. What a path does not
-/// carry is found out by probes that may be lost.
-const MTU: u16 = 8952;
+/// The largest packet that is tried, in bytes, for loopback and networks with jumbo frames. What a path does not
+/// carry is found out by probes that may be lost. quinn hands ten packets at a time to the system, which takes
+/// no more than 65,507 bytes.
+pub(crate) const MTU: u16 = 6550;
+
+/// The settings of all sockets. How large a packet each end takes it tells the other one.
+pub(crate) fn endpoint() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    // An error means that it is too small for QUIC.
+    let _large_enough = config.max_udp_payload_size(MTU);
+    config
+}
 
 /// The settings of all connections.
 pub(crate) fn config() -> Arc<TransportConfig> {
