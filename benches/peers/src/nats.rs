@@ -52,7 +52,7 @@ impl Contender for Nats {
         };
         let client = connect(&at).await?;
         let incoming = client.queue_subscribe(THERE, "all".into()).await?;
-        is_subscribed(&client).await?;
+        round_trip(&client).await?;
         ready.say(at);
         let credit = match setup.both_ways {
             true => Credit::None,
@@ -68,7 +68,7 @@ impl Contender for Nats {
             false => (TAKEN, Credit::Used { left: STEPS * step(setup), step: step(setup) }),
         };
         let incoming = client.subscribe(from).await?;
-        is_subscribed(&client).await?;
+        round_trip(&client).await?;
         Ok(End { server: None, client, out: THERE, incoming, credit })
     }
 }
@@ -94,8 +94,8 @@ async fn connect(at: &str) -> anyhow::Result<Client> {
     }
 }
 
-/// Waits until the server knows what was subscribed to: it takes what a client says in turn.
-async fn is_subscribed(client: &Client) -> anyhow::Result<()> {
+/// Waits until the server has all that was said before, subscriptions too: it takes what a client says in turn.
+async fn round_trip(client: &Client) -> anyhow::Result<()> {
     let inbox = client.new_inbox();
     let mut echo = client.subscribe(inbox.clone()).await?;
     client.publish(inbox, "".into()).await?;
@@ -156,8 +156,9 @@ impl Side for End {
     }
 
     async fn end(self) -> anyhow::Result<()> {
-        // If the server has gone, then everything was received: nobody stops it before.
-        let _gone = timeout(GOODBYE, self.client.flush()).await;
+        // What is only in the socket is lost if the process ends with messages that it has not read. If the
+        // server has gone, then everything was received: nobody stops it before.
+        let _gone = timeout(GOODBYE, round_trip(&self.client)).await;
         match self.server {
             Some(mut server) => Ok(server.kill().await?),
             None => Ok(()),
