@@ -139,8 +139,7 @@ pub(crate) async fn greet(
         Control::Welcome(theirs) => match mine.check(&theirs, connection.identity.as_ref()) {
             Ok(()) => Ok((theirs, connection)),
             Err(refusal) => {
-                // That it cannot be told changes nothing: there is no connection either way.
-                let _told = refuse(connection, refusal.clone(), mine.clone()).await;
+                refuse(connection, refusal.clone(), mine.clone()).await;
                 Err(Introduction::Refused(refusal, None))
             }
         },
@@ -165,21 +164,22 @@ pub(crate) async fn welcome(sink: &mut dyn FrameSink, mine: &Hello) -> Result<()
     say(sink, &Control::Welcome(mine.clone())).await
 }
 
-/// Turns the other side away, tells it why, and waits until it has gone.
-pub(crate) async fn refuse(
-    connection: Connection,
-    refusal: Refusal,
-    mine: Hello,
-) -> Result<(), TransportError> {
+/// Turns the other side away, tells it why, and waits until it has gone. If it cannot be told, or has gone as soon
+/// as it has read that, then this changes nothing: there is no connection either way.
+pub(crate) async fn refuse(connection: Connection, refusal: Refusal, mine: Hello) {
     let Connection { mut sink, mut stream, .. } = connection;
-    say(&mut *sink, &Control::Refuse(refusal, Box::new(mine))).await?;
-    sink.close().await?;
-    // Dropping the connection before might take the refusal back.
-    let mut batch = FrameBatch::new();
-    while let Ok(Received::Frames) = stream.recv(&mut batch).await {
-        batch = FrameBatch::new();
+    let refusal = Control::Refuse(refusal, Box::new(mine));
+    let told = async {
+        say(&mut *sink, &refusal).await?;
+        sink.close().await
+    };
+    if told.await.is_ok() {
+        // Dropping the connection before might take the refusal back.
+        let mut batch = FrameBatch::new();
+        while let Ok(Received::Frames) = stream.recv(&mut batch).await {
+            batch = FrameBatch::new();
+        }
     }
-    Ok(())
 }
 
 fn unexpected(expected: &str, found: &Control) -> ProtocolError {

@@ -90,7 +90,8 @@ impl Peers {
             Err(error) => {
                 if let Introduction::Refused(refusal, _) = &error {
                     let told = refuse(connection, refusal.clone(), self.shared.hello(0));
-                    timeout(limit, told).await.map_err(|_| late())??;
+                    // Whether it listens or not, that is why.
+                    let _told = timeout(limit, told).await;
                 }
                 return Err(error);
             }
@@ -108,11 +109,11 @@ impl Peers {
     ) -> Result<(), Introduction> {
         let mine = self.shared.hello(theirs.attempt);
         if let Err(refusal) = mine.check(&theirs, connection.identity.as_ref()) {
-            refuse(connection, refusal.clone(), mine).await?;
+            refuse(connection, refusal.clone(), mine).await;
             return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
         }
         let Some(peer) = self.admit(theirs.node) else {
-            refuse(connection, Refusal::Busy, mine).await?;
+            refuse(connection, Refusal::Busy, mine).await;
             return Err(Introduction::Refused(Refusal::Busy, Some(Box::new(theirs))));
         };
         let rank = Rank { attempt: theirs.attempt, dialler: theirs.node };
@@ -124,7 +125,7 @@ impl Peers {
                 Ok(())
             }
             Err(refusal) => {
-                refuse(connection, refusal.clone(), mine).await?;
+                refuse(connection, refusal.clone(), mine).await;
                 if refusal.breach().is_some() {
                     return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
                 }
@@ -138,4 +139,68 @@ impl Peers {
 
 fn late(from: &Addr) -> TransportError {
     TransportError::new(ErrorKind::TimedOut, "shake hands with", from)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        Frame, FrameBatch, FrameSink, FrameStream, LaneId, MemoryNetwork, Node, NodeId,
+        NodeOptions, Received, StaticMembership, wire::Control,
+    };
+
+    /// A peer that says this, and has gone when it is answered.
+    #[derive(Debug)]
+    struct Gone(Option<Frame>);
+
+    fn gone() -> TransportError {
+        TransportError::new(ErrorKind::Broken, "send to", &"c:1".parse::<Addr>().unwrap())
+    }
+
+    #[async_trait]
+    impl FrameStream for Gone {
+        async fn recv(&mut self, batch: &mut FrameBatch) -> Result<Received, TransportError> {
+            batch.push(self.0.take().ok_or_else(gone)?);
+            Ok(Received::Frames)
+        }
+    }
+
+    #[async_trait]
+    impl FrameSink for Gone {
+        async fn send(&mut self, batch: &mut FrameBatch) -> Result<(), TransportError> {
+            batch.pop();
+            Ok(())
+        }
+
+        async fn close(self: Box<Self>) -> Result<(), TransportError> {
+            Err(gone())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_refused_and_does_not_listen_counts_as_refused() {
+        let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+        let listen: Addr = "a:1".parse().unwrap();
+        let transport = network.transport(&listen);
+        let node = Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap();
+        let peers = &node.inner().peers;
+        let hello = Hello { node: NodeId(7), ..peers.shared.hello(1) };
+        let others = [
+            Control::Hello(Hello { cluster_name: "other".into(), ..hello.clone() })
+                .encode(Vec::new()),
+            // Of another version.
+            [&[0, 9][..], &[0xff; 50]].concat(),
+        ];
+        for words in others {
+            let from: Addr = "c:1".parse().unwrap();
+            let frame = Frame::new(LaneId::CONTROL, words.into());
+            let connection = Connection::new(Gone(None), Gone(Some(frame)), from.clone());
+            let incoming = Incoming::new(from, async { Ok(connection) });
+            let error = peers.take_in(incoming).await.unwrap_err();
+            assert!(matches!(error, Introduction::Refused(..)), "{error}");
+        }
+        node.shutdown().await.unwrap();
+    }
 }
