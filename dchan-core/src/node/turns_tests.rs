@@ -98,7 +98,8 @@ async fn a_sender_that_need_not_wait_lets_its_messages_leave() {
     for n in 0..count {
         two.sender.send(vec![0; 1024]).await.unwrap();
         let left = two.there().messages - before;
-        assert!(left + 256 > n, "{left} of {n} have left");
+        // It has its turn after two blocks, and what they hold leaves after two more at the latest.
+        assert!(left + 384 > n, "{left} of {n} have left");
     }
     two.take(count as usize).await;
     two.stop().await;

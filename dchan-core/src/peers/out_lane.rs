@@ -136,18 +136,15 @@ impl Out {
 
     /// Waits for room in this node, if nothing else is missing. Whether that is so.
     pub(crate) fn wait_for_room(&mut self) -> bool {
-        if self.granted() == 0 {
-            return false;
-        }
-        if self.lacks_room() {
+        let lacks = self.lacks_room();
+        if lacks {
             self.allowance.wait();
-            return true;
         }
-        let full = self.place.is_full();
+        let full = !lacks && self.granted() > 0 && self.place.is_full();
         if full {
             self.place.wait(self.me.clone());
         }
-        full
+        lacks || full
     }
 
     /// Whether it has something to send, and its connection does not know.
