@@ -13,8 +13,9 @@ async fn what_is_held_is_bounded(cluster: Arc<Cluster>) {
     let mut receiver = b.receiver::<Message>("n").capacity_bytes(capacity).await.unwrap();
     for size in [100, 10_000, 60_000] {
         let oracle = Oracle::new();
-        let before = a.ledger("n").accepted;
         let sender = a.sender::<Message>("n").await.unwrap();
+        // Only now: the account begins anew if the last sender has gone.
+        let before = a.ledger("n").accepted;
         let sending = oracle.send(&sender, 0, 0..1_000_000, move |_| size);
         // It pushes until nothing moves any more.
         let mut last = u64::MAX;
