@@ -89,17 +89,18 @@ impl Peers {
             Ok(theirs) => theirs,
             Err(error) => {
                 if let Introduction::Refused(refusal, _) = &error {
-                    let told = refuse(connection, refusal.clone(), self.shared.hello(0));
-                    // Whether it listens or not, that is why.
-                    let _told = timeout(limit, told).await;
+                    self.turn_away(connection, refusal, self.shared.hello(0)).await;
                 }
                 return Err(error);
             }
         };
-        match timeout(limit, self.answer(connection, theirs)).await {
-            Ok(answered) => answered,
-            Err(_) => Err(late().into()),
-        }
+        self.answer(connection, theirs).await
+    }
+
+    /// Whether it listens, and when it goes, makes no difference to why it was refused.
+    async fn turn_away(&self, connection: Connection, refusal: &Refusal, mine: Hello) {
+        let refused = refuse(connection, refusal.clone(), mine);
+        let _gone = timeout(self.shared.config.times.handshake, refused).await;
     }
 
     async fn answer(
@@ -109,11 +110,11 @@ impl Peers {
     ) -> Result<(), Introduction> {
         let mine = self.shared.hello(theirs.attempt);
         if let Err(refusal) = mine.check(&theirs, connection.identity.as_ref()) {
-            refuse(connection, refusal.clone(), mine).await;
+            self.turn_away(connection, &refusal, mine).await;
             return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
         }
         let Some(peer) = self.admit(theirs.node) else {
-            refuse(connection, Refusal::Busy, mine).await;
+            self.turn_away(connection, &Refusal::Busy, mine).await;
             return Err(Introduction::Refused(Refusal::Busy, Some(Box::new(theirs))));
         };
         let rank = Rank { attempt: theirs.attempt, dialler: theirs.node };
@@ -125,7 +126,7 @@ impl Peers {
                 Ok(())
             }
             Err(refusal) => {
-                refuse(connection, refusal.clone(), mine).await;
+                self.turn_away(connection, &refusal, mine).await;
                 if refusal.breach().is_some() {
                     return Err(Introduction::Refused(refusal, Some(Box::new(theirs))));
                 }
@@ -151,31 +152,32 @@ mod tests {
         NodeOptions, Received, StaticMembership, wire::Control,
     };
 
-    /// A peer that says this, and has gone when it is answered.
+    /// A peer that says this. When it is answered it has gone, or it stays and says nothing more.
     #[derive(Debug)]
-    struct Gone(Option<Frame>);
+    struct Rude(Option<Frame>, bool);
 
     fn gone() -> TransportError {
         TransportError::new(ErrorKind::Broken, "send to", &"c:1".parse::<Addr>().unwrap())
     }
 
     #[async_trait]
-    impl FrameStream for Gone {
+    impl FrameStream for Rude {
         async fn recv(&mut self, batch: &mut FrameBatch) -> Result<Received, TransportError> {
-            batch.push(self.0.take().ok_or_else(gone)?);
+            let Some(frame) = self.0.take() else { return std::future::pending().await };
+            batch.push(frame);
             Ok(Received::Frames)
         }
     }
 
     #[async_trait]
-    impl FrameSink for Gone {
+    impl FrameSink for Rude {
         async fn send(&mut self, batch: &mut FrameBatch) -> Result<(), TransportError> {
             batch.pop();
             Ok(())
         }
 
         async fn close(self: Box<Self>) -> Result<(), TransportError> {
-            Err(gone())
+            if self.1 { Ok(()) } else { Err(gone()) }
         }
     }
 
@@ -193,10 +195,13 @@ mod tests {
             // Of another version.
             [&[0, 9][..], &[0xff; 50]].concat(),
         ];
-        for words in others {
+        for (words, stays) in
+            others.iter().flat_map(|words| [(words.clone(), false), (words.clone(), true)])
+        {
             let from: Addr = "c:1".parse().unwrap();
             let frame = Frame::new(LaneId::CONTROL, words.into());
-            let connection = Connection::new(Gone(None), Gone(Some(frame)), from.clone());
+            let connection =
+                Connection::new(Rude(None, stays), Rude(Some(frame), stays), from.clone());
             let incoming = Incoming::new(from, async { Ok(connection) });
             let error = peers.take_in(incoming).await.unwrap_err();
             assert!(matches!(error, Introduction::Refused(..)), "{error}");
