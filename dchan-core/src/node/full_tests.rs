@@ -100,9 +100,7 @@ impl Three {
             }
         }
         for sender in &self.senders {
-            sender.flush().await.unwrap();
-            let ledger = sender.ledger();
-            assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
+            settle(sender).await;
         }
         assert_eq!(self.waiting(), 0);
         drop((self.senders, self.receivers));
@@ -110,6 +108,13 @@ impl Three {
             node.shutdown().await.unwrap();
         }
     }
+}
+
+/// All that was sent is taken, and the account balances.
+async fn settle(sender: &Sender<Message>) {
+    sender.flush().await.unwrap();
+    let ledger = sender.ledger();
+    assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,11 +134,11 @@ async fn who_waits_for_room_gets_it() {
     three.part();
     three.fill().await;
     let (senders, sent) = (three.senders.clone(), three.sent.clone());
-    let mut waiting = senders.iter().zip(&sent).map(|(sender, sent)| {
-        let message = (sent + 1, vec![0; SIZE]);
-        Box::pin(sender.send(message))
-    });
-    let mut waiting: Vec<_> = waiting.by_ref().collect();
+    let mut waiting: Vec<_> = senders
+        .iter()
+        .zip(&sent)
+        .map(|(sender, sent)| Box::pin(sender.send((sent + 1, vec![0; SIZE]))))
+        .collect();
     for sending in &mut waiting {
         assert!(sending.now_or_never().is_none(), "there is no room");
     }
@@ -186,9 +191,7 @@ async fn other_peers_are_sent_to_meanwhile() {
         receiver.recv().await.unwrap().unwrap();
         taken += 1;
     }
-    sender.flush().await.unwrap();
-    let ledger = sender.ledger();
-    assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
+    settle(&sender).await;
     three.stop().await;
 }
 

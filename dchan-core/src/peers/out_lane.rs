@@ -140,7 +140,7 @@ impl Out {
         if lacks {
             self.allowance.wait();
         }
-        let full = !lacks && self.granted() > 0 && self.place.is_full();
+        let full = self.affordable() > 0 && self.place.is_full();
         if full {
             self.place.wait(self.me.clone());
         }
