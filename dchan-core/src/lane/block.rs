@@ -1,27 +1,17 @@
 //! Messages that are accepted and not handed yet, encoded in place into what will be frames.
 
+mod arena;
 mod writer;
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use self::arena::Arena;
 use super::Amount;
-use crate::{
-    Frame,
-    wire::{Chunk, DataHeader, Flags, HEADER, RECORD_HEADER, Records},
-};
+use crate::wire::{Chunk, DataHeader, Flags, HEADER, RECORD_HEADER, Records};
 
 pub(crate) use writer::{EncodeFault, RecordWriter};
-
-/// The buffers that blocks are cut from start this small, so that ten thousand quiet lanes cost little.
-const ARENA_MIN: usize = 1024;
-/// They double up to this size, that of the largest frame, as blocks fill them: so a busy lane never moves what
-/// it has encoded.
-const ARENA_MAX: usize = Frame::MAX;
-/// So many of that size are kept for the next blocks, as many as a receiver has room for by default. Memory
-/// that went back to the system would have to be had again, page by page.
-const SPARE: usize = 32;
 
 /// The body of a frame that has no stamp yet: some records, or one part of a large message.
 #[derive(Debug)]
@@ -127,41 +117,23 @@ impl Stamped {
     /// What has never arrived is as good as never handed.
     pub(super) fn unstamp(self) -> Block {
         let Stamped { payload, count, bytes, part, .. } = self;
-        // Another holder, a connection that is being torn down, say, forces a copy.
+        // Another block in the same buffer forces a copy, or a connection that is being torn down.
         let buf = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         Block { buf, count, bytes, part }
     }
 }
 
 /// Blocks that wait, oldest first. The last one is open: messages are encoded straight into it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Pending {
     blocks: VecDeque<Block>,
-    /// The open block, and room behind it for more messages and for the next blocks.
-    arena: BytesMut,
+    arena: Arena,
     /// Where the open block ends. 0 if it holds no message.
     filled: usize,
-    arena_size: usize,
-    /// Buffers of blocks that are settled.
-    spare: Vec<BytesMut>,
     open: Amount,
     /// How many messages wait in all, those of the open block included.
     messages: u64,
-}
-
-impl Default for Pending {
-    fn default() -> Self {
-        Self {
-            blocks: VecDeque::new(),
-            arena: BytesMut::new(),
-            filled: 0,
-            arena_size: ARENA_MIN,
-            spare: Vec::new(),
-            open: Amount::default(),
-            messages: 0,
-        }
-    }
 }
 
 impl Pending {
@@ -246,26 +218,19 @@ impl Pending {
     }
 
     pub(super) fn has_spare_room(&self) -> bool {
-        self.is_empty() && self.arena_size > ARENA_MIN
+        self.is_empty() && self.arena.is_large()
     }
 
     /// Gives the spare room back: for a lane with nothing to do.
     pub(super) fn release(&mut self) {
         if self.has_spare_room() {
-            self.arena = BytesMut::new();
-            self.arena_size = ARENA_MIN;
-            self.spare = Vec::new();
+            self.arena.release();
         }
     }
 
-    /// Keeps the buffer of a block that is settled, if nobody else holds it still.
-    pub(super) fn recycle(&mut self, payload: Bytes) {
-        if self.spare.len() < SPARE
-            && let Ok(buf) = payload.try_into_mut()
-            && buf.capacity() >= ARENA_MAX
-        {
-            self.spare.push(buf);
-        }
+    /// Blocks were settled: their buffers are used again if nobody else holds them still.
+    pub(super) fn recycle(&mut self) {
+        self.arena.recycle();
     }
 
     fn seal(&mut self) {
@@ -273,48 +238,9 @@ impl Pending {
             return;
         }
         let (open, end) = (std::mem::take(&mut self.open), std::mem::take(&mut self.filled));
-        if end > self.arena_size / 2 {
-            self.enlarge();
-        }
-        // One that fills most of its buffer has it to itself, so that it can be used again.
-        let buf = if end > self.arena.capacity() / 3 {
-            let mut whole = std::mem::take(&mut self.arena);
-            whole.truncate(end);
-            whole
-        } else {
-            self.arena.split_to(end)
-        };
+        let buf = self.arena.cut(end);
         let (count, bytes) = (open.messages as u32, open.bytes);
         self.blocks.push_back(Block { buf, count, bytes, part: None });
-    }
-
-    /// The next buffer is larger, as a block has taken most of the last one, or more: a lane with a message
-    /// now and then has no use for that.
-    #[cold]
-    fn enlarge(&mut self) {
-        self.arena_size = (self.arena_size * 2).min(ARENA_MAX);
-    }
-
-    /// Makes room for so many bytes in the arena, of which the first are to be kept.
-    #[cold]
-    fn grow(&mut self, needed: usize, keep: usize) {
-        if self.arena.capacity() < needed {
-            match self.spare.pop_if(|_| keep == 0) {
-                Some(spare) => self.arena = spare,
-                None => {
-                    if keep > 0 {
-                        self.enlarge();
-                    }
-                    self.arena.truncate(keep);
-                    self.arena.reserve(needed.max(self.arena_size) - keep);
-                }
-            }
-        }
-        // Not all of it at once: a quiet lane must not touch memory that it does not use.
-        let len = (2 * needed).min(self.arena.capacity());
-        if self.arena.len() < len {
-            self.arena.resize(len, 0);
-        }
     }
 }
 
@@ -322,7 +248,7 @@ impl Pending {
 #[cfg(test)]
 impl std::hash::Hash for Pending {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (&self.blocks, &self.arena[..self.filled], self.open, self.messages).hash(state);
+        (&self.blocks, self.arena.open(self.filled), self.open, self.messages).hash(state);
     }
 }
 

@@ -1,7 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::wire::CHUNK;
+use crate::{Frame, wire::CHUNK};
 
 const MAX: u64 = 64 << 20;
 
@@ -189,14 +189,58 @@ fn what_was_stamped_can_go_back_and_be_stamped_again() {
 #[test]
 fn a_quiet_lane_gives_its_room_back() {
     let mut pending = Pending::default();
+    assert!(!pending.has_spare_room());
     (0..100).for_each(|_| assert!(put(&mut pending, &[1; 5_000]).is_ok()));
-    assert!(pending.arena_size > ARENA_MIN);
+    let large = pending.arena.capacity();
     pending.release();
-    assert!(pending.arena_size > ARENA_MIN, "not while messages wait");
+    assert_eq!(pending.arena.capacity(), large, "not while messages wait");
     bodies(&mut pending);
+    assert!(pending.has_spare_room());
     pending.release();
-    assert_eq!((pending.arena_size, pending.arena.capacity()), (ARENA_MIN, 0));
+    assert_eq!(pending.arena.capacity(), 0);
     put(&mut pending, b"again").unwrap();
-    assert!(pending.arena.capacity() < 2 * ARENA_MIN + 100);
+    assert!((1..=1024).contains(&pending.arena.capacity()));
     assert_eq!(bodies(&mut pending), [b"again".to_vec()]);
+}
+
+#[test]
+fn buffers_are_used_again() {
+    for (len, on_their_way) in
+        [(20, 1), (1_000, 1), (1_000, 9), (30_000, 3), (CHUNK, 20), (3 * CHUNK, 9)]
+    {
+        let (mut pending, mut retained) = (Pending::default(), VecDeque::new());
+        let mut made = [0; 2];
+        for made in &mut made {
+            for _ in 0..1_000 {
+                put(&mut pending, &vec![7; len]).unwrap();
+                while let Some(block) = pending.pop_front() {
+                    let header = header(&block);
+                    retained.push_back(block.stamp(&header));
+                }
+                while retained.len() > on_their_way {
+                    let settled = retained.pop_front().unwrap();
+                    let body = &settled.payload[HEADER + Chunk::FIELDS..];
+                    assert!(body.iter().all(|byte| *byte == 7), "it was overwritten");
+                    drop(settled);
+                    pending.recycle();
+                }
+            }
+            *made = pending.arena.made;
+        }
+        assert_eq!(made[0], made[1], "{len} bytes, {on_their_way} on their way");
+    }
+}
+
+#[test]
+fn no_more_buffers_are_kept_than_were_in_use() {
+    let (mut pending, mut retained) = (Pending::default(), Vec::new());
+    for _ in 0..1_000 {
+        put(&mut pending, &[1; CHUNK]).unwrap();
+        let block = pending.pop_front().unwrap();
+        let header = header(&block);
+        retained.push(block.stamp(&header));
+    }
+    retained.clear();
+    pending.recycle();
+    assert!(pending.arena.kept() <= 64, "{}", pending.arena.kept());
 }

@@ -369,8 +369,8 @@ impl Outbound {
         while self.retained.front().is_some_and(|oldest| oldest.is_settled_by(taken)) {
             let Some(oldest) = self.retained.pop_front() else { break };
             self.held = self.held.saturating_sub(oldest.amount());
-            self.pending.recycle(oldest.payload);
         }
+        self.pending.recycle();
         Ok(())
     }
 

@@ -1,8 +1,6 @@
 //! From a value to the bytes of a block.
 
-use bytes::BytesMut;
-
-use super::{ARENA_MAX, Block, Part, Pending};
+use super::{Arena, Block, Part, Pending};
 use crate::{
     Frame,
     lane::Amount,
@@ -49,10 +47,10 @@ impl<'a> RecordWriter<'a> {
     pub(super) fn begin(pending: &'a mut Pending, max: u64) -> Self {
         let start = if pending.filled == 0 { HEADER } else { pending.filled };
         let at = start + RECORD_HEADER;
-        if pending.arena.len() < at + ROOM {
-            pending.grow(at + ROOM, pending.filled);
+        if pending.arena.ready() < at + ROOM {
+            pending.arena.ready_for(at + ROOM, pending.filled);
         }
-        let end = pending.arena.len().min(at + CHUNK);
+        let end = pending.arena.ready().min(at + CHUNK);
         Self { pending, start, at, end, spilled: Vec::new(), beyond: 0, max }
     }
 
@@ -68,7 +66,7 @@ impl<'a> RecordWriter<'a> {
         if to > self.end {
             return self.write_more(bytes);
         }
-        let room = &mut self.pending.arena[self.at..to];
+        let room = &mut self.pending.arena.room()[self.at..to];
         if bytes.len() <= FEW {
             room.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
         } else {
@@ -81,11 +79,9 @@ impl<'a> RecordWriter<'a> {
     fn write_more(&mut self, bytes: &[u8]) {
         let len = self.len() + bytes.len() as u64;
         if self.beyond == 0 && len <= CHUNK as u64 {
-            let to = self.at + bytes.len();
-            self.pending.grow(to, self.at);
-            self.pending.arena[self.at..to].copy_from_slice(bytes);
-            self.at = to;
-            self.end = self.pending.arena.len().min(self.start + RECORD_HEADER + CHUNK);
+            self.pending.arena.put(self.at, bytes);
+            self.at += bytes.len();
+            self.end = self.pending.arena.ready().min(self.start + RECORD_HEADER + CHUNK);
             return;
         }
         // Above the limit the bytes are only counted, so that the error can name the size.
@@ -97,12 +93,16 @@ impl<'a> RecordWriter<'a> {
     }
 
     fn spill(&mut self, bytes: &[u8]) {
-        let Pending { arena, spare, .. } = &mut *self.pending;
+        let arena = &mut self.pending.arena;
         if self.spilled.is_empty() {
-            self.spilled.push(part_block(spare));
-            fill(&mut self.spilled, spare, &arena[self.start + RECORD_HEADER..self.at]);
+            let mut first = part_block(arena);
+            // It is a chunk at most.
+            let so_far = &arena.room()[self.start + RECORD_HEADER..self.at];
+            first.buf.extend_from_slice(so_far);
+            first.bytes = so_far.len() as u64;
+            self.spilled.push(first);
         }
-        fill(&mut self.spilled, spare, bytes);
+        fill(&mut self.spilled, arena, bytes);
     }
 
     /// The message is complete. Not by value: that would copy what was only just written.
@@ -113,7 +113,7 @@ impl<'a> RecordWriter<'a> {
             return Err(EncodeFault::TooLarge { len });
         }
         if self.beyond == 0 {
-            put_record_header(&mut self.pending.arena[self.start..], len as usize, flags);
+            put_record_header(&mut self.pending.arena.room()[self.start..], len as usize, flags);
             self.pending.filled = self.at;
             self.pending.open += Amount::new(1, len);
             // Full is a block that might not hold another message and still be a frame.
@@ -133,6 +133,7 @@ impl<'a> RecordWriter<'a> {
         for (at, mut block) in std::mem::take(&mut self.spilled).into_iter().enumerate() {
             let (first, last) = (at == 0, at + 1 == parts);
             Chunk::put(&mut block.buf[HEADER..], first, last, flags, total);
+            block.buf = self.pending.arena.part_with(block.buf);
             block.part = Some(Part { first, last, flags, total });
             block.count = u32::from(last);
             self.pending.blocks.push_back(block);
@@ -141,7 +142,7 @@ impl<'a> RecordWriter<'a> {
 }
 
 /// Appends bytes to the parts of a large message.
-fn fill(parts: &mut Vec<Block>, spare: &mut Vec<BytesMut>, mut bytes: &[u8]) {
+fn fill(parts: &mut Vec<Block>, arena: &mut Arena, mut bytes: &[u8]) {
     while let (false, Some(block)) = (bytes.is_empty(), parts.last_mut()) {
         let room = CHUNK - block.bytes as usize;
         let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -149,14 +150,13 @@ fn fill(parts: &mut Vec<Block>, spare: &mut Vec<BytesMut>, mut bytes: &[u8]) {
         block.bytes += now.len() as u64;
         bytes = later;
         if !later.is_empty() {
-            parts.push(part_block(spare));
+            parts.push(part_block(arena));
         }
     }
 }
 
-fn part_block(spare: &mut Vec<BytesMut>) -> Block {
-    let mut buf = spare.pop().unwrap_or_else(|| BytesMut::with_capacity(ARENA_MAX));
-    buf.clear();
+fn part_block(arena: &mut Arena) -> Block {
+    let mut buf = arena.largest();
     buf.extend_from_slice(&[0; HEADER + Chunk::FIELDS]);
     Block { buf, count: 0, bytes: 0, part: None }
 }
