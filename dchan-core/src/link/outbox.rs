@@ -1,15 +1,14 @@
 mod full;
 mod urgent;
+mod writer;
 
 use std::{
     collections::VecDeque,
     fmt,
-    future::poll_fn,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -17,17 +16,11 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::yield_now, time::Instant};
 
-pub(crate) use self::{full::Full, urgent::Urgent};
+pub(crate) use self::{full::Full, urgent::Urgent, writer::Asleep};
 
-use super::{
-    Drive,
-    flow::{FRAME, Flow},
-    turns::Turns,
-};
+use super::{Drive, flow::Flow, turns::Turns};
 use crate::{Frame, FrameBatch, LaneId, lane::Epoch, metrics::QueueMetrics, wire::Control};
 
-/// The most bytes that one batch is filled with.
-const BATCH: usize = 256 * 1024;
 /// The most frames and control messages that may wait. They are answers to what the peer sends: one
 /// that asks without listening is cut off.
 const WAITING: usize = 64 * 1024;
@@ -117,6 +110,14 @@ impl Queues {
             || self.ready.has_next(self.flow.room(0))
             || self.finishing && self.ready.is_empty()
             || !self.outside.is_empty() && full.is_over()
+    }
+
+    /// How many senders should be told of credit, if there is nothing else to do.
+    fn owes_alone(&self) -> usize {
+        let alone = self.control.is_empty()
+            && self.frames.is_empty()
+            && !self.ready.has_next(self.flow.room(0));
+        if alone { self.owed.len() } else { 0 }
     }
 
     /// Whether nothing waits at all.
@@ -316,105 +317,4 @@ impl Outbox {
             waiting: self.full.bytes(),
         }
     }
-
-    // ---- the writer's side ----
-
-    /// Waits until something may have been put in since the writer has fallen asleep, or began to listen.
-    pub(crate) async fn wait(&self) {
-        let awake = |cx: &mut Context<'_>| {
-            self.waker.register(cx.waker());
-            if self.queues.lock().asleep { Poll::Pending } else { Poll::Ready(()) }
-        };
-        poll_fn(awake).await;
-    }
-
-    /// Whether the peer let too much pile up.
-    pub(crate) fn has_overflown(&self) -> bool {
-        self.queues.lock().overflow
-    }
-
-    /// Takes out what belongs before all data. Whether there is anything.
-    pub(crate) fn take_urgent(&self, urgent: &mut Urgent) -> bool {
-        let mut queues = self.queues.lock();
-        if queues.control.is_empty() && queues.owed.is_empty() {
-            return false;
-        }
-        std::mem::swap(&mut queues.control, &mut urgent.controls);
-        std::mem::swap(&mut queues.owed, &mut urgent.owed);
-        drop(queues);
-        urgent.owed.sort_unstable();
-        urgent.owed.dedup();
-        true
-    }
-
-    /// Fills the batch: whole frames first, then lanes in turn. Returns how many messages end in it.
-    pub(crate) fn fill(&self, batch: &mut FrameBatch) -> u64 {
-        let mut messages = 0;
-        let mut queues = self.queues.lock();
-        while batch.bytes() < BATCH
-            && let Some(frame) = queues.frames.pop()
-        {
-            if frame.lane.is_data() {
-                queues.flow.on_sent(frame.payload.len() as u64, self.began.elapsed());
-            }
-            batch.push(frame);
-        }
-        let before = batch.bytes();
-        while batch.bytes() < BATCH {
-            let room = queues.flow.room((batch.bytes() - before) as u64);
-            let Some(turn) = queues.ready.next(room) else {
-                if queues.ready.is_empty() && room >= FRAME {
-                    queues.flow.on_idle();
-                }
-                break;
-            };
-            drop(queues);
-            let held = batch.bytes();
-            let polled = turn.lane.poll(self.epoch, batch, held + turn.budget);
-            messages += polled.messages;
-            self.full.note(polled.waited, polled.waits);
-            queues = self.queues.lock();
-            queues.ready.done(turn, batch.bytes() - held, polled.more);
-        }
-        let sent = batch.bytes() - before;
-        if sent > 0 {
-            queues.flow.on_sent(sent as u64, self.began.elapsed());
-        }
-        self.full.set_lanes(queues.lanes());
-        if !queues.outside.is_empty() && self.full.is_over() {
-            let come = std::mem::take(&mut queues.outside);
-            self.full.set_outside(0);
-            drop(queues);
-            come.iter().filter_map(Weak::upgrade).for_each(ReadyLane::on_room);
-        }
-        messages
-    }
-
-    /// Goes to sleep, if there is nothing to do: the next one who puts something in wakes the writer.
-    pub(crate) fn fall_asleep(&self) -> Asleep {
-        let mut queues = self.queues.lock();
-        if queues.finishing && queues.is_idle() {
-            return Asleep::Finished;
-        }
-        if queues.has_work(&self.full) {
-            return Asleep::No;
-        }
-        queues.asleep = true;
-        Asleep::Yes
-    }
-
-    /// While a send is under way: asks to be woken by the next thing that is put in.
-    pub(crate) fn listen(&self) {
-        let mut queues = self.queues.lock();
-        queues.asleep = queues.control.is_empty() && queues.owed.is_empty();
-    }
-}
-
-/// Whether the writer may sleep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asleep {
-    Yes,
-    No,
-    /// All is out, and nothing more will come.
-    Finished,
 }

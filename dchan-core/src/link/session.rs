@@ -211,6 +211,7 @@ impl Session {
                 () = self.outbox.wait() => {}
                 _ = beats.tick() => self.on_beat(&mut liveness)?,
             }
+            self.outbox.gather_credit().await;
             turns = 0;
         }
     }
