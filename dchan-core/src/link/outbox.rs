@@ -70,6 +70,8 @@ pub(crate) struct Outbox {
     writer: OnceLock<Weak<dyn Drive>>,
     /// The peer was heard from since a sender last drove the writer.
     heard: AtomicBool,
+    /// It had sent several frames then.
+    heard_several: AtomicBool,
     /// Lanes look at it without touching anything else in here.
     full: Arc<Full>,
 }
@@ -158,6 +160,7 @@ impl Outbox {
             opened: Notify::new(),
             writer: OnceLock::new(),
             heard: AtomicBool::new(true),
+            heard_several: AtomicBool::new(false),
             full: Arc::new(Full::new(WAITING_DATA * ceiling)),
         }
     }
@@ -228,9 +231,10 @@ impl Outbox {
         false
     }
 
-    /// Something has come in.
-    pub(crate) fn on_heard(&self) {
+    /// So many frames have come in.
+    pub(crate) fn on_heard(&self, frames: usize) {
         self.heard.store(true, Relaxed);
+        self.heard_several.store(frames > 1, Relaxed);
     }
 
     /// Sends what can be sent, in the place of the writer's task.

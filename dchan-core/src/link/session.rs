@@ -131,7 +131,7 @@ impl Session {
                 Ok(Received::End) => return Cut::Ended,
                 Ok(Received::Frames) => {}
             }
-            self.outbox.on_heard();
+            self.outbox.on_heard(batch.len());
             if !self.heard.lately.swap(true, Relaxed) {
                 self.heard.first.notify_one();
             }

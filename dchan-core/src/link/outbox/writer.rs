@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::Weak,
+    sync::{Weak, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -36,8 +36,12 @@ impl Outbox {
     }
 
     /// If there is credit to tell and nothing else to do, lets receivers have a turn for as long as more of it
-    /// comes: each of ten thousand that take a message would have a frame to itself.
+    /// comes: each of ten thousand that take a message would have a frame to itself. Not if one frame came in: its
+    /// sender may be waiting for a receipt.
     pub(crate) async fn gather_credit(&self) {
+        if !self.heard_several.load(Relaxed) {
+            return;
+        }
         let mut known = 0;
         for _ in 0..GATHERS {
             let owed = self.queues.lock().owes_alone();
@@ -140,8 +144,8 @@ mod tests {
     use super::*;
     use crate::LaneId;
 
-    /// What a writer takes out at a time, while receivers owe credit one after another.
-    async fn taken(owes: u64) -> Vec<usize> {
+    /// What a writer takes out at a time, while receivers owe credit one after another, as so many frames came in.
+    async fn taken(frames: usize, owes: u64) -> Vec<usize> {
         let (outbox, taken) = (Rc::new(Outbox::new(1, 1 << 20)), Rc::new(RefCell::new(Vec::new())));
         let writing = async |outbox: Rc<Outbox>, taken: Rc<RefCell<Vec<usize>>>| {
             let mut urgent = Urgent::default();
@@ -155,6 +159,7 @@ mod tests {
                 }
             }
         };
+        outbox.on_heard(frames);
         let tasks = LocalSet::new();
         tasks.spawn_local(writing(outbox.clone(), taken.clone()));
         tasks
@@ -174,9 +179,10 @@ mod tests {
 
     #[tokio::test]
     async fn credit_of_receivers_that_take_in_turn_goes_together() {
-        assert_eq!(taken(1).await, [1]);
-        assert_eq!(taken(GATHERS as u64).await, [GATHERS]);
-        let many = taken(100).await;
+        assert_eq!(taken(2, 1).await, [1]);
+        assert_eq!(taken(GATHERS, GATHERS as u64).await, [GATHERS]);
+        assert_eq!(taken(1, 3).await, [1; 3], "there may be no more to come");
+        let many = taken(100, 100).await;
         assert!(many.len() <= 100 / GATHERS + 1, "{many:?}");
         assert!(many.iter().all(|at_a_time| *at_a_time <= GATHERS + 1), "not for ever: {many:?}");
     }
@@ -184,6 +190,7 @@ mod tests {
     #[tokio::test]
     async fn credit_does_not_wait_if_there_is_something_to_send() {
         let outbox = Outbox::new(1, 1 << 20);
+        outbox.on_heard(2);
         outbox.owe(LaneId(1));
         outbox.control(crate::wire::Control::Bye);
         assert!(futures::poll!(std::pin::pin!(outbox.gather_credit())).is_ready());
