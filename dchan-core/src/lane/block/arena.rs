@@ -54,10 +54,7 @@ impl Arena {
     #[cold]
     pub(super) fn ready_for(&mut self, needed: usize, keep: usize) {
         self.have(needed, keep);
-        let ready = (needed + STEP).min(self.buf.capacity());
-        if self.buf.len() < ready {
-            self.buf.resize(ready, 0);
-        }
+        self.ready_up_to(needed + STEP);
     }
 
     /// Puts bytes that need more room than is ready behind the first ones, which are kept.
@@ -68,8 +65,17 @@ impl Arena {
             self.buf[keep..needed].copy_from_slice(bytes);
         } else {
             self.have(needed, keep);
+            // What is made ready is written to twice: not so much.
             self.buf.truncate(keep);
             self.buf.extend_from_slice(bytes);
+            self.ready_up_to(needed + STEP);
+        }
+    }
+
+    fn ready_up_to(&mut self, end: usize) {
+        let ready = end.min(self.buf.capacity());
+        if self.buf.len() < ready {
+            self.buf.resize(ready, 0);
         }
     }
 
