@@ -232,6 +232,23 @@ fn buffers_are_used_again() {
 }
 
 #[test]
+fn a_quiet_lane_gives_small_buffers_back_too() {
+    let (mut pending, mut retained) = (Pending::default(), Vec::new());
+    for _ in 0..100 {
+        put(&mut pending, &[1; 100]).unwrap();
+        let block = pending.pop_front().unwrap();
+        let header = header(&block);
+        retained.push(block.stamp(&header));
+    }
+    retained.clear();
+    pending.recycle();
+    assert!(pending.arena.kept() > 3);
+    assert!(pending.has_spare_room());
+    pending.release();
+    assert_eq!(pending.arena.kept(), 0);
+}
+
+#[test]
 fn no_more_buffers_are_kept_than_were_in_use() {
     let (mut pending, mut retained) = (Pending::default(), Vec::new());
     for _ in 0..1_000 {

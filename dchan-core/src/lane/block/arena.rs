@@ -117,7 +117,7 @@ impl Arena {
 
     /// Whether it holds more than a quiet lane needs.
     pub(super) fn is_large(&self) -> bool {
-        self.size > MIN
+        self.size > MIN || !self.spent.is_empty() || !self.free.is_empty()
     }
 
     /// Gives everything back. Nothing is in it.
