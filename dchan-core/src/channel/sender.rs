@@ -130,15 +130,18 @@ impl<T> Sender<T> {
     }
 
     /// What has become of the messages that this node accepted for this channel.
+    ///
+    /// Up to 64 messages or 4 KiB of a lane count as in flight for up to a heartbeat (250 ms) after they were taken:
+    /// so little is told then, unless somebody waits for it. With [`at_least_once`](crate::OpenSender::at_least_once)
+    /// it is told as soon as the application comes for more.
     pub fn ledger(&self) -> Ledger {
         self.router().ledger()
     }
 
     /// Waits until everything that this node has accepted for this channel so far is settled.
     ///
-    /// That a receiver has taken its last message is told when its application comes back for more, or sends
-    /// something to this node, and after a heartbeat (250 ms) at the latest. A [receipt](Self::send_tracked) is
-    /// told of at once.
+    /// Receivers are asked to tell what they take as soon as they do: that is a round trip once the last message is
+    /// taken. A [receipt](Self::send_tracked) spares the question.
     ///
     /// # Errors
     ///

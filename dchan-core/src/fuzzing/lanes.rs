@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Input, check_error};
 use crate::{
     Boot, FrameBatch, LaneId, Namespace, NodeId, ReceiverId,
-    inbox::{Batch, Body, Inbox, Next, Source, State, Upstream},
+    inbox::{Batch, Body, Haste, Inbox, Next, Source, State, Upstream},
     lane::{Amount, Epoch, LaneFault, Outbound, SlotId},
     wire::{
         CHUNK, Chunk, Closed, Credit, DataHeader, Flags, HEADER, LaneFrame, RECORD_HEADER, Resumed,
@@ -50,6 +50,10 @@ struct Lane {
     seq: u64,
 }
 
+fn haste(input: &mut Input<'_>) -> Haste {
+    [Haste::None, Haste::Soon, Haste::Now][usize::from(input.byte() % 3)]
+}
+
 /// Nobody is told.
 pub(super) struct Nobody;
 
@@ -60,7 +64,9 @@ impl Upstream for Nobody {
     fn reclaim(&self, _: LaneId) {}
     fn stop(&self, _: LaneId) {}
     fn closed(&self, _: Closed) {}
-    fn watch(&self, _: &Arc<Inbox>) {}
+    fn watch(&self, _: &Arc<Inbox>) -> bool {
+        false
+    }
 }
 
 impl Receiving {
@@ -84,7 +90,7 @@ impl Receiving {
         match what {
             0 if self.lanes.len() < LANES => self.open(input),
             0..=3 => self.take(input),
-            4 => self.inbox.sync(input.flag()),
+            4 => self.inbox.sync(haste(input)),
             5 if input.byte() == 9 => self.inbox.with(|core| core.close()),
             _ if self.lanes.is_empty() => self.open(input),
             _ => {
@@ -123,7 +129,7 @@ impl Receiving {
         };
         if so_far.messages == all.messages {
             self.present = None;
-            if let Some(batch) = self.inbox.end_batch(input.flag()) {
+            if let Some(batch) = self.inbox.end_batch(haste(input)) {
                 self.begin(&batch);
             }
             return;
@@ -179,8 +185,9 @@ impl Receiving {
                     returned_bytes: input.number(),
                     wanting: input.flag(),
                     need_bytes: input.number(),
+                    hurry: input.number(),
                 };
-                self.inbox.with(|core| core.want(slot, epoch, &want))
+                self.inbox.want(slot, epoch, &want)
             }
             14 => {
                 self.epoch += u64::from(input.flag());

@@ -29,7 +29,7 @@ pub(crate) struct Core {
     max_message: u64,
     report_lost: bool,
     lost: VecDeque<NodeId>,
-    /// Lanes from which messages were taken since their sender was told.
+    /// Lanes whose sender is told when the application comes for more.
     untold: Vec<SlotId>,
     notices: Vec<Notice>,
     /// Somebody delivers notices: who has more leaves them to that one, so that they keep their order.

@@ -20,8 +20,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     LaneId, Namespace, NodeId, ReceiverId,
-    lane::{Amount, AnyQueue, Epoch, Ledger, ReceiptCell, SlotId},
-    wire::{Closed, Flags, Records, Resumed},
+    lane::{Amount, AnyQueue, Epoch, LaneFault, Ledger, ReceiptCell, SlotId},
+    wire::{Closed, Flags, Records, Resumed, Want},
 };
 
 pub(crate) use self::core::{Core, Next, State};
@@ -76,8 +76,34 @@ pub(crate) trait Upstream: Send + Sync {
     fn stop(&self, lane: LaneId);
     /// The lane is over.
     fn closed(&self, closed: Closed);
-    /// Look at how far the receiver is within a heartbeat or so.
-    fn watch(&self, inbox: &Arc<Inbox>);
+    /// Look at how far the receiver is within a heartbeat or so. `false`: there is no connection, nor anything
+    /// to tell.
+    fn watch(&self, inbox: &Arc<Inbox>) -> bool;
+}
+
+/// How soon a sender hears that its message was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Haste {
+    /// Together with others, or with the next heartbeat.
+    #[default]
+    None,
+    /// With what is sent to it next, or when the application comes for more.
+    Soon,
+    /// Somebody waits for it.
+    Now,
+}
+
+impl From<Flags> for Haste {
+    fn from(flags: Flags) -> Self {
+        if flags.has(Flags::TRACKED) {
+            Self::Now
+        } else if flags.has(Flags::AT_LEAST_ONCE) {
+            // What its sender does not know would be sent again if this process died.
+            Self::Soon
+        } else {
+            Self::None
+        }
+    }
 }
 
 /// The sender of a lane when it is in this very process: no network, no encoding.
@@ -200,7 +226,7 @@ impl Inbox {
         self.with(|core| {
             let returned = self.progress.returned.load(Ordering::SeqCst);
             let bytes = self.progress.bytes.load(Ordering::Acquire);
-            core.sync(Amount::new(returned, bytes), false);
+            core.sync(Amount::new(returned, bytes), Haste::None);
             core.hand_back(None, then);
         });
     }
@@ -217,6 +243,15 @@ impl Inbox {
         self.core.lock().handed_back_after().is_some_and(|counted| so_far <= counted)
     }
 
+    /// What the sender of a lane needs and gives back.
+    pub(crate) fn want(&self, slot: SlotId, epoch: Epoch, want: &Want) -> Result<(), LaneFault> {
+        self.with(|core| {
+            // It may wait for what was taken in the midst of a batch.
+            core.sync(self.progress.get(), Haste::None);
+            core.want(slot, epoch, want)
+        })
+    }
+
     // ---- the receiver's side ----
 
     pub(crate) fn register(&self, waker: &Waker) {
@@ -228,26 +263,25 @@ impl Inbox {
         self.progress.set(so_far);
     }
 
-    /// Accounts for what the receiver has taken since the last time. `answer`: a sender waits for it.
-    pub(crate) fn sync(&self, answer: bool) {
-        self.with(|core| core.sync(self.progress.get(), answer));
+    /// Accounts for what the receiver has taken since the last time.
+    pub(crate) fn sync(&self, haste: Haste) {
+        self.with(|core| core.sync(self.progress.get(), haste));
     }
 
     /// The next message of the present batch could not be decoded.
     pub(crate) fn skip(&self, bytes: u64) {
         self.with(|core| {
-            core.sync(self.progress.get(), false);
+            core.sync(self.progress.get(), Haste::None);
             core.skip(bytes);
         });
         let Amount { messages, bytes: before } = self.progress.get();
         self.progress.set(Amount::new(messages + 1, before + bytes));
     }
 
-    /// The receiver has worked through its batch. Gets the next one, if it is here. `answer`: a sender
-    /// waits to hear of it.
-    pub(crate) fn end_batch(self: &Arc<Self>, answer: bool) -> Option<Batch> {
+    /// The receiver has worked through its batch. Gets the next one, if it is here. `haste`: for its last message.
+    pub(crate) fn end_batch(self: &Arc<Self>, haste: Haste) -> Option<Batch> {
         let (batch, upstream) = self.with(|core| {
-            let batch = core.end_batch(self.progress.get(), answer);
+            let batch = core.end_batch(self.progress.get(), haste);
             let upstream = batch.as_ref().and_then(|batch| self.begin(core, batch));
             (batch, upstream)
         });
@@ -258,7 +292,7 @@ impl Inbox {
     /// The receiver has come for more.
     pub(crate) fn next(self: &Arc<Self>) -> Next {
         let (next, upstream) = self.with(|core| {
-            core.sync(self.progress.get(), false);
+            core.sync(self.progress.get(), Haste::None);
             let next = core.next();
             let upstream = match &next {
                 Next::Batch(batch) => self.begin(core, batch),
@@ -270,26 +304,28 @@ impl Inbox {
         next
     }
 
-    /// A batch begins. Returns who has to look whether the receiver dawdles in it.
+    /// A batch begins. Returns who has to look how far the receiver has come, unless somebody will.
     fn begin(&self, core: &Core, batch: &Batch) -> Option<Arc<dyn Upstream>> {
         self.progress.set(Amount::default());
         self.progress.returned.store(0, Ordering::SeqCst);
-        if batch.count > 1 { core.upstream(batch.slot) } else { None }
+        if self.watched.load(Ordering::Relaxed) { None } else { core.upstream(batch.slot) }
     }
 
     fn watch(self: &Arc<Self>, upstream: Option<Arc<dyn Upstream>>) {
         if let Some(upstream) = upstream
             && !self.watched.swap(true, Ordering::Relaxed)
+            && !upstream.watch(self)
         {
-            upstream.watch(self);
+            self.watched.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Somebody looks whether the receiver dawdles in its batch.
+    /// Somebody looks how far the receiver has come, and senders hear of it.
     pub(crate) fn look(self: &Arc<Self>) {
         self.watched.store(false, Ordering::Relaxed);
         let upstream = self.with(|core| {
-            core.sync(self.progress.get(), true);
+            core.sync(self.progress.get(), Haste::None);
+            core.tell_rest();
             core.upstream_of_present()
         });
         self.watch(upstream);

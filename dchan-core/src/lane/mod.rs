@@ -21,6 +21,10 @@ pub(crate) use receipt::{Outcome, ReceiptCell};
 pub(crate) use window::Grants;
 pub(crate) use window::{SlotId, Window};
 
+/// What is taken is told with the next heartbeat, unless somebody waits for it, or it is so much: else a message
+/// of a lane that is never busy would cost as much on the way back as it did on the way there.
+pub(crate) const UNTOLD: Amount = Amount { messages: 64, bytes: 4096 };
+
 /// A number of messages and of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Amount {

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 pub(crate) use self::ending::{AnyQueue, Homeless, HomelessBody, Parcel};
 
 use super::{
-    Amount, EncodeFault, Epoch, LaneFault, Ledger, Outcome, ReceiptCell, RecordWriter,
+    Amount, EncodeFault, Epoch, LaneFault, Ledger, Outcome, ReceiptCell, RecordWriter, UNTOLD,
     block::{Pending, Stamped},
 };
 use crate::{
@@ -99,6 +99,8 @@ struct Intent {
     owes_credit: bool,
     /// What is at the front waits for credit.
     blocked: bool,
+    /// Somebody waits for messages below this number to be settled.
+    hurry: u64,
 }
 
 impl Outbound {
@@ -268,6 +270,8 @@ impl Outbound {
             self.pending.push_front(stamped.unstamp());
         }
         self.phase = Phase::Attached;
+        // The last connection may have lost it.
+        self.intent.say_want |= self.settled < self.intent.hurry;
         self.on_credit(epoch, &resumed.credit)
     }
 
@@ -346,6 +350,17 @@ impl Outbound {
         true
     }
 
+    /// Somebody waits until all that was accepted is settled. Returns whether there is something to say.
+    pub(crate) fn hurry(&mut self) -> bool {
+        let hurry = self.accepted.messages;
+        if self.unsettled() == 0 || hurry <= self.intent.hurry || self.intent.fin_said {
+            return false;
+        }
+        self.intent.hurry = hurry;
+        self.intent.say_want |= self.phase == Phase::Attached;
+        true
+    }
+
     // ---- settling ----
 
     fn settle(&mut self, taken: u64, skipped: &[u64]) -> Result<(), LaneFault> {
@@ -407,6 +422,12 @@ impl Outbound {
     /// How many messages are accepted and not settled.
     pub(crate) fn unsettled(&self) -> u64 {
         self.accepted.messages - self.settled
+    }
+
+    /// Whether its last message may be alone on its way: no more is open than the receiver may not have told.
+    pub(crate) fn is_lone(&self) -> bool {
+        let few = self.unsettled() <= UNTOLD.messages && self.held.bytes <= 2 * UNTOLD.bytes;
+        few || self.unsettled() <= 1
     }
 
     /// How many messages of it are handed to a connection.

@@ -9,7 +9,7 @@ mod share;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Amount, LaneFault};
+use super::{Amount, LaneFault, UNTOLD};
 use crate::{
     Frame,
     wire::{CHUNK, RECORD_HEADER, Want},
@@ -64,7 +64,9 @@ struct Slot {
     need_bytes: u64,
     active: u64,
     /// `taken` as the sender was last told.
-    told: u64,
+    told: Amount,
+    /// Somebody waits for messages below this number to be settled.
+    hurry: u64,
 }
 
 impl Slot {
@@ -89,6 +91,15 @@ impl Slot {
 
     fn unused(&self) -> Amount {
         self.limit().saturating_sub(self.received)
+    }
+
+    fn owes(&self) -> bool {
+        self.live && self.told.messages != self.taken.messages
+    }
+
+    fn owes_much(&self) -> bool {
+        let untold = self.taken.saturating_sub(self.told);
+        self.owes() && (untold.messages >= UNTOLD.messages || untold.bytes >= UNTOLD.bytes)
     }
 }
 
@@ -254,6 +265,7 @@ impl Window {
             slot.returned = slot.returned.max(returned);
             slot.reclaiming = false;
             slot.need_bytes = want.need_bytes;
+            slot.hurry = slot.hurry.max(want.hurry);
         });
         if let Some(fault) = fault {
             return Err(fault);
@@ -298,13 +310,23 @@ impl Window {
     /// What the sender may send, as a number counted from the lane's beginning. The sender is told now.
     pub(crate) fn limit(&mut self, id: SlotId) -> Amount {
         let Some(slot) = self.slots.get_mut(&id) else { return Amount::default() };
-        slot.told = slot.taken.messages;
+        slot.told = slot.taken;
         slot.granted
     }
 
     /// Whether a lane has taken messages that its sender has not been told of.
     pub(crate) fn owes(&self, id: SlotId) -> bool {
-        self.slots.get(&id).is_some_and(|slot| slot.live && slot.told != slot.taken.messages)
+        self.slots.get(&id).is_some_and(Slot::owes)
+    }
+
+    /// Whether that is so much that it does not wait for a heartbeat.
+    pub(crate) fn owes_much(&self, id: SlotId) -> bool {
+        self.slots.get(&id).is_some_and(Slot::owes_much)
+    }
+
+    /// Whether the sender waits for it.
+    pub(crate) fn is_awaited(&self, id: SlotId) -> bool {
+        self.slots.get(&id).is_some_and(|slot| slot.owes() && slot.told.messages < slot.hurry)
     }
 
     /// How many messages may have come from a lane whose sender has not heard of those before: it says
@@ -368,7 +390,7 @@ impl std::hash::Hash for Window {
         for (id, slot) in &self.slots {
             (id, slot.live, slot.granted, slot.returned, slot.received, slot.taken).hash(state);
             (slot.partial, slot.wanting, slot.hungry, slot.reclaiming).hash(state);
-            (slot.need_bytes, slot.told).hash(state);
+            (slot.need_bytes, slot.told, slot.hurry).hash(state);
         }
     }
 }

@@ -12,7 +12,7 @@ fn lanes(window: &mut Window, count: usize) -> Vec<SlotId> {
 
 fn want(returned: Amount, wanting: bool, need_bytes: u64) -> Want {
     let Amount { messages, bytes } = returned;
-    Want { returned_messages: messages, returned_bytes: bytes, wanting, need_bytes }
+    Want { returned_messages: messages, returned_bytes: bytes, wanting, need_bytes, hurry: 0 }
 }
 
 const NONE: Amount = Amount { messages: 0, bytes: 0 };

@@ -10,6 +10,8 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod told_tests;
+#[cfg(test)]
 mod turns_tests;
 
 use std::{

@@ -1,22 +1,18 @@
-//! When messages and credit leave: at once, or together with others.
-
-use std::time::Duration;
-
-use tokio::time::Instant;
+//! When messages leave: at once, or together with others.
 
 use super::*;
 use crate::{MemoryNetwork, Receiver, Sender, StaticMembership, metrics::Traffic};
 
 /// Two nodes, and a channel from the first to the second.
-struct Two {
-    a: Node,
-    b: Node,
-    sender: Sender<Vec<u8>>,
-    receiver: Receiver<Vec<u8>>,
+pub(super) struct Two {
+    pub(super) a: Node,
+    pub(super) b: Node,
+    pub(super) sender: Sender<Vec<u8>>,
+    pub(super) receiver: Receiver<Vec<u8>>,
 }
 
 impl Two {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
         let start = async |name: &str| {
             let listen: Addr = name.parse().unwrap();
@@ -34,7 +30,7 @@ impl Two {
         two
     }
 
-    async fn take(&mut self, count: usize) {
+    pub(super) async fn take(&mut self, count: usize) {
         for _ in 0..count {
             self.receiver.recv().await.unwrap().unwrap();
         }
@@ -46,11 +42,11 @@ impl Two {
     }
 
     /// The other way round.
-    fn back(&self) -> Traffic {
+    pub(super) fn back(&self) -> Traffic {
         self.b.metrics().peers[&self.a.id()].sent
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.sender.flush().await.unwrap();
         let ledger = self.sender.ledger();
         assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
@@ -102,39 +98,6 @@ async fn a_sender_that_need_not_wait_lets_its_messages_leave() {
         assert!(left + 384 > n, "{left} of {n} have left");
     }
     two.take(count as usize).await;
-    two.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn credit_waits_for_an_answer_until_the_application_comes_back() {
-    let mut two = Two::start().await;
-    two.sender.send(vec![1]).await.unwrap();
-    two.take(1).await;
-    let before = two.back();
-    tokio::task::yield_now().await;
-    assert_eq!(two.back(), before, "it is busy with the message, and may be about to answer");
-    // It comes back.
-    assert!(two.receiver.try_recv().is_err());
-    let began = Instant::now();
-    two.sender.flush().await.unwrap();
-    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
-    two.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_does_not_come_back_tells_with_the_next_heartbeat() {
-    let mut two = Two::start().await;
-    two.sender.send(vec![1]).await.unwrap();
-    two.take(1).await;
-    let began = Instant::now();
-    two.sender.flush().await.unwrap();
-    assert!(began.elapsed() <= Duration::from_millis(300), "{:?}", began.elapsed());
-    // A receipt is told of at once.
-    let mut receipt = two.sender.send_tracked(vec![2]).await.unwrap();
-    two.take(1).await;
-    let began = Instant::now();
-    receipt.taken().await.unwrap();
-    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
     two.stop().await;
 }
 

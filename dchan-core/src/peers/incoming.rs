@@ -73,16 +73,20 @@ impl Peer {
         if let LaneFrame::Want(_) | LaneFrame::Fin = frame {
             self.incoming.lock().answered(id);
         }
-        let handled = inbox.with(|core| match frame {
-            LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
-            LaneFrame::Chunk(header, chunk) => core.chunk(slot, epoch, &header, chunk),
-            LaneFrame::Want(want) => core.want(slot, epoch, &want),
+        let handled = match frame {
+            LaneFrame::Data(header, records) => {
+                inbox.with(|core| core.data(slot, epoch, &header, records))
+            }
+            LaneFrame::Chunk(header, chunk) => {
+                inbox.with(|core| core.chunk(slot, epoch, &header, chunk))
+            }
+            LaneFrame::Want(want) => inbox.want(slot, epoch, &want),
             LaneFrame::Fin => {
-                core.finish(slot, epoch);
+                inbox.with(|core| core.finish(slot, epoch));
                 Ok(())
             }
             LaneFrame::Attach(_) | LaneFrame::ClosedAck => Ok(()),
-        });
+        };
         handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))?;
         Ok(messages)
     }
@@ -229,8 +233,8 @@ impl Upstream for Peer {
         }
     }
 
-    fn watch(&self, inbox: &Arc<Inbox>) {
-        Peer::watch(self, inbox);
+    fn watch(&self, inbox: &Arc<Inbox>) -> bool {
+        Peer::watch(self, inbox)
     }
 }
 

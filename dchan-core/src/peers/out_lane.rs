@@ -247,7 +247,7 @@ impl OutLane {
     fn queue_as_sender(self: &Arc<Self>, mut out: MutexGuard<'_, Out>) {
         let waits = out.lane.waiting_bytes();
         let Some(outbox) = out.place.queue(waits) else { return };
-        let drives = outbox.ready_from_sender(self.clone(), out.lane.unsettled() <= 1);
+        let drives = outbox.ready_from_sender(self.clone(), out.lane.is_lone());
         drop(out);
         if drives {
             outbox.drive();

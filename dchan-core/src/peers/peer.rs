@@ -249,9 +249,21 @@ impl Peer {
         self.shared.publish(self.id, link);
     }
 
-    /// Someone in here is in the midst of a batch: look after it with the next heartbeat.
-    pub(super) fn watch(&self, inbox: &Arc<Inbox>) {
-        self.watched.lock().push(Arc::downgrade(inbox));
+    /// Messages are taken in there: look after it with the next heartbeat, or when there will be none. `false`:
+    /// there is no connection.
+    pub(super) fn watch(&self, inbox: &Arc<Inbox>) -> bool {
+        let mut watched = self.watched.lock();
+        let up = self.outbox().is_some();
+        if up {
+            watched.push(Arc::downgrade(inbox));
+        }
+        up
+    }
+
+    /// Looks after those, and tells what was taken there.
+    pub(super) fn look_after_inboxes(&self) {
+        let watched = std::mem::take(&mut *self.watched.lock());
+        watched.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.look());
     }
 }
 

@@ -45,6 +45,7 @@ impl Router {
     pub(crate) async fn drain(&self) {
         let look_again = self.peers.shared.config.times.heartbeat;
         while self.ledger().in_flight > 0 {
+            self.hurry();
             self.wait_for_settling(look_again, |router| router.ledger().in_flight == 0).await;
         }
     }
@@ -59,6 +60,7 @@ impl Router {
             if self.ledger().in_flight == 0 {
                 return;
             }
+            self.hurry();
             self.wait_for_settling(look_again, |router| router.ledger().in_flight == 0).await;
         }
     }
@@ -81,9 +83,15 @@ impl Router {
         }
     }
 
+    /// Somebody waits until all is settled.
+    fn hurry(&self) {
+        self.state.lock().all().for_each(Route::hurry);
+    }
+
     fn marks(&self) -> (Vec<Mark>, u64) {
         let state = self.state.lock();
         let mark = |route: &Route| {
+            route.hurry();
             let (settled, open) = route.settled();
             Mark { route: route.clone(), settled: settled + open }
         };
@@ -125,6 +133,12 @@ impl Route {
         match self {
             Self::Remote(lane) => lane.look(|out| out.lane.ledger()),
             Self::Local(lane) => lane.ledger(),
+        }
+    }
+
+    fn hurry(&self) {
+        if let Self::Remote(lane) = self {
+            lane.with(|out| out.lane.hurry());
         }
     }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Router, encode::encode, offer::Used};
 use crate::{
     NodeId, ReceiverId,
-    inbox::{Batch, Body, Core, Inbox, LocalSender},
+    inbox::{Batch, Body, Core, Haste, Inbox, LocalSender},
     lane::{AnyQueue, Homeless, HomelessBody, Ledger, Parcel, ReceiptCell, RecordWriter, SlotId},
     wire::Flags,
 };
@@ -257,7 +257,7 @@ impl LocalLane {
 
     /// Accounts for what its receiver has taken by now.
     pub(super) fn sync(&self) {
-        self.inbox.sync(true);
+        self.inbox.sync(Haste::Now);
     }
 
     pub(super) fn settled_and_open(&self) -> (u64, u64) {

@@ -58,6 +58,8 @@ pub(crate) struct Want {
     pub(crate) wanting: bool,
     /// The limit in bytes without which it cannot go on, counted from the lane's beginning.
     pub(crate) need_bytes: u64,
+    /// Somebody waits for messages below this number to be settled.
+    pub(crate) hurry: u64,
 }
 
 /// The stamp of a data frame: written when the frame is handed to the connection.

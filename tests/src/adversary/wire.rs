@@ -120,6 +120,7 @@ pub struct Want {
     pub returned_bytes: u64,
     pub wanting: bool,
     pub need_bytes: u64,
+    pub hurry: u64,
 }
 
 /// The stamp of data and chunks.

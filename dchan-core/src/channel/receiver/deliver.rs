@@ -11,7 +11,7 @@ use super::{Open, Receiver};
 use crate::{
     NodeId, RecvError,
     channel::decode::{Item, Present},
-    inbox::{Batch, Next, State},
+    inbox::{Batch, Haste, Next, State},
     lane::{Amount, Outcome, ReceiptCell},
     wire::Flags,
 };
@@ -19,7 +19,7 @@ use crate::{
 impl<T: Send + 'static> Receiver<T> {
     pub(super) fn give_back(&mut self) {
         self.settle_open();
-        self.inbox.sync(false);
+        self.inbox.sync(Haste::None);
         let rest = self.present.take().map(Present::into_rest);
         self.inbox.with(|core| core.hand_back(rest, State::Closed));
         self.alive.forget_receiver(&self.inbox);
@@ -35,26 +35,26 @@ impl<T: Send + 'static> Receiver<T> {
 
     fn settle_those(&mut self) {
         let bytes = self.open.iter().map(|open| open.bytes).sum();
-        let tracked = self.open.iter().any(|open| open.flags.has(Flags::TRACKED));
+        let haste = self.open.iter().map(|open| open.flags.into()).max().unwrap_or_default();
         self.so_far += Amount::new(self.open.len() as u64, bytes);
         self.inbox.advance(self.so_far);
         for receipt in self.open.drain(..).filter_map(|open| open.receipt) {
             receipt.settle(Outcome::Taken);
         }
-        self.tell(tracked);
+        self.tell(haste);
     }
 
-    /// Sees to it that senders hear what is taken. `tracked`: somebody waits for it.
+    /// Sees to it that senders hear what is taken.
     #[inline]
-    fn tell(&mut self, tracked: bool) {
+    fn tell(&mut self, haste: Haste) {
         if self.broken.is_none() && self.present.as_ref().is_none_or(Present::is_empty) {
             let ended = self.present.take();
             self.caught_up = self.returned > 1 && ended.is_some_and(|ended| ended.is_local());
-            if let Some(batch) = self.inbox.end_batch(tracked) {
+            if let Some(batch) = self.inbox.end_batch(haste) {
                 self.begin(batch);
             }
-        } else if tracked {
-            self.inbox.sync(true);
+        } else if haste == Haste::Now {
+            self.inbox.sync(haste);
         }
     }
 
@@ -192,7 +192,7 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
             if let Some(receipt) = receipt {
                 receipt.settle(Outcome::Taken);
             }
-            self.tell(flags.has(Flags::TRACKED));
+            self.tell(flags.into());
         }
         Ok(make(value, flags, from))
     }

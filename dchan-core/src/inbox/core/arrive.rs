@@ -108,6 +108,9 @@ impl Core {
         }
         self.window.want(slot, want)?;
         self.balance(None);
+        if self.window.is_awaited(slot) {
+            self.owe(slot);
+        }
         Ok(())
     }
 

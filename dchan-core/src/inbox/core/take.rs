@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{Core, Next, Notice, Present, State};
 use crate::{
-    inbox::{Batch, Source, Upstream},
+    inbox::{Batch, Haste, Source, Upstream},
     lane::{Amount, Ledger, SlotId},
 };
 
 impl Core {
-    /// The receiver is so far in its batch. `answer`: tell the sender at once.
-    pub(crate) fn sync(&mut self, so_far: Amount, answer: bool) {
+    /// The receiver is so far in its batch.
+    pub(crate) fn sync(&mut self, so_far: Amount, haste: Haste) {
         let Some(present) = &mut self.present else { return };
         let news = so_far.saturating_sub(present.accounted);
         let slot = present.slot;
@@ -18,20 +18,27 @@ impl Core {
             present.accounted = so_far;
             self.take(slot, news, Ledger { taken: news.messages, ..Ledger::default() });
         }
-        if answer {
-            self.owe(slot);
+        match haste {
+            Haste::None => {}
+            Haste::Soon => self.tell_soon(slot),
+            Haste::Now => self.owe(slot),
         }
     }
 
-    /// The receiver is through with its batch, and goes on with the next one. If there is none, then
-    /// senders hear of it with what is sent to them next; `answer`: in any case, and now.
-    pub(crate) fn end_batch(&mut self, so_far: Amount, answer: bool) -> Option<Batch> {
-        self.sync(so_far, answer);
+    /// The receiver is through with its batch, and goes on with the next one.
+    pub(crate) fn end_batch(&mut self, so_far: Amount, haste: Haste) -> Option<Batch> {
+        self.sync(so_far, haste);
         let next = self.next_batch();
         if next.is_none() {
             self.tell_all_with_more();
         }
         next
+    }
+
+    fn tell_soon(&mut self, slot: SlotId) {
+        if !self.untold.contains(&slot) {
+            self.untold.push(slot);
+        }
     }
 
     /// Senders hear of it with whatever is sent to them next: an answer, as a rule. If the application comes for
@@ -42,6 +49,12 @@ impl Core {
                 self.notices.push(Notice::OweWithMore(upstream, lane));
             }
         }
+    }
+
+    /// All senders hear of all that was taken.
+    pub(crate) fn tell_rest(&mut self) {
+        self.untold = self.lanes.keys().copied().collect();
+        self.tell_all();
     }
 
     pub(super) fn tell_all(&mut self) {
@@ -67,12 +80,14 @@ impl Core {
     pub(super) fn take(&mut self, slot: SlotId, amount: Amount, settled: Ledger) {
         let Some(lane) = self.lanes.get_mut(&slot) else { return };
         lane.inbound.take(amount.messages);
+        self.window.taken(slot, amount);
         if let Source::Local { sender, .. } = &lane.source {
             self.notices.push(Notice::Settled(sender.clone(), settled));
-        } else if !self.untold.contains(&slot) {
-            self.untold.push(slot);
+        } else if self.window.is_awaited(slot) {
+            self.owe(slot);
+        } else if self.window.owes_much(slot) {
+            self.tell_soon(slot);
         }
-        self.window.taken(slot, amount);
         self.balance(None);
         self.end_if_drained(slot);
     }

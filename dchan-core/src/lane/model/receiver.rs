@@ -225,8 +225,11 @@ impl World {
         let receiver = &self.receivers[r];
         let idle = receiver.inbox.is_empty();
         let owes = |(key, lane): &(&Key, &Lane)| {
-            lane.slot.is_some_and(|slot| receiver.window.owes(slot))
-                && (idle || receiver.hurry.contains(key))
+            let Some(slot) = lane.slot else { return false };
+            let window = &receiver.window;
+            window.is_awaited(slot)
+                || window.owes_much(slot) && idle
+                || window.owes(slot) && receiver.hurry.contains(key)
         };
         let keys: Vec<Key> = receiver.lanes.iter().filter(owes).map(|(key, _)| *key).collect();
         self.receivers[r].hurry.clear();

@@ -97,6 +97,14 @@ fn messages_arrive_without_faults() {
 }
 
 #[test]
+fn who_waits_for_everything_to_be_taken_hears_of_it_beyond_cuts() {
+    // So much room that credit alone is no reason to tell.
+    let capacity = Amount::new(64, 1 << 20);
+    let faults = Faults { cuts: 1, ..Faults::default() };
+    holds("a flush", &Rules { faults, capacity, ..Rules::new(2) }, 1_000);
+}
+
+#[test]
 fn cuts_lose_and_repeat_nothing() {
     let faults = Faults { cuts: 2, ..Faults::default() };
     holds("two cuts", &Rules { faults, ..Rules::new(3) }, 30_000);

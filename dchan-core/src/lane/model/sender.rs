@@ -117,6 +117,10 @@ impl World {
     pub(super) fn sender_looks_round(&mut self, rules: &Rules, s: usize) {
         let sender = &mut self.senders[s];
         if !sender.waits(rules) {
+            // Everything is accepted: the application flushes.
+            sender.lanes.values_mut().for_each(|lane| {
+                lane.out.hurry();
+            });
             return;
         }
         for (r, receiver) in self.receivers.iter().enumerate() {

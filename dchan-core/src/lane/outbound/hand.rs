@@ -92,9 +92,9 @@ impl Outbound {
         }
         self.limits = Limits::default();
         let unsettled = self.unsettled() > 0;
-        let Intent { wanting, stopping, active, .. } = self.intent;
-        self.intent =
-            Intent { wanting: wanting || unsettled, stopping, active, ..Intent::default() };
+        let Intent { wanting, stopping, active, hurry, .. } = self.intent;
+        let wanting = wanting || unsettled;
+        self.intent = Intent { wanting, stopping, active, hurry, ..Intent::default() };
     }
 
     fn say(&self, out: &mut FrameBatch, frame: &LaneFrame) {
@@ -113,6 +113,7 @@ impl Outbound {
             returned_bytes: self.limits.returned.bytes,
             wanting: self.intent.wanting,
             need_bytes,
+            hurry: self.intent.hurry,
         }
     }
 

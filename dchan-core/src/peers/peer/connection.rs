@@ -200,6 +200,8 @@ impl Peer {
         self.asks.lock().on_down();
         self.publish();
         drop(passage);
+        // Messages of other peers may have been taken there.
+        self.look_after_inboxes();
         if !self.shared.stopping.is_cancelled() {
             self.dial_if_wanted();
             self.spawn(self.clone().give_up_later(epoch));

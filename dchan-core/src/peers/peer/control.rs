@@ -1,10 +1,6 @@
 //! What a peer says of the link and its lanes.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tracing::debug;
 
@@ -142,8 +138,7 @@ impl Endpoint for Arc<Peer> {
         } else {
             drop(state);
         }
-        let watched = std::mem::take(&mut *self.watched.lock());
-        watched.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.look());
+        self.look_after_inboxes();
         self.release_lanes();
         self.check_reclaims()
     }
