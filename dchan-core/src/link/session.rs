@@ -1,7 +1,8 @@
-//! The two tasks of a connection: one reads, one writes.
+//! The three tasks of a connection: one reads, one writes, and one watches over it.
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -10,7 +11,7 @@ use std::{
 
 use tokio::{
     sync::Notify,
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{
@@ -112,7 +113,7 @@ pub(crate) struct Session {
     pub(crate) counters: Arc<PeerCounters>,
 }
 
-/// How the reader tells the writer that there are signs of life.
+/// How the reader tells the others that there are signs of life.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     lately: AtomicBool,
@@ -154,6 +155,42 @@ impl Session {
         }
     }
 
+    /// Says that this side is there, and listens for the other, until that is silent for too long. A task of its
+    /// own, as whoever has something to send or to read would have to look at the time with each message.
+    pub(crate) async fn watch(self, side: Side) -> Cut {
+        match self.beat(side).await {
+            Err(cut) => cut,
+            Ok(never) => match never {},
+        }
+    }
+
+    async fn beat(&self, side: Side) -> Result<Infallible, Cut> {
+        let Times { heartbeat: period, suspect, silence, .. } = self.times;
+        let mut beats = interval_at(Instant::now() + period, period);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut liveness = Liveness::new(period, suspect, silence);
+        let mut speaks = side == Side::Dialler;
+        if speaks {
+            self.outbox.control(Control::Beat(self.endpoint.beat()));
+        }
+        loop {
+            beats.tick().await;
+            let heard = self.heard.lately.swap(false, Relaxed);
+            let verdict = liveness.on_beat(heard);
+            if verdict == Verdict::Dead {
+                return Err(Cut::Silent);
+            }
+            if self.outbox.has_overflown() {
+                return Err(Cut::Overflow);
+            }
+            speaks |= heard;
+            if speaks {
+                self.endpoint.on_verdict(self.epoch, verdict)?;
+                self.outbox.control(Control::Beat(self.endpoint.beat()));
+            }
+        }
+    }
+
     /// Writes until the connection ends. A sink that is not closed comes back with the reason: where
     /// dropping it ends the connection, the reader would else have a reason of its own before this one
     /// is known.
@@ -172,14 +209,8 @@ impl Session {
     }
 
     async fn write_all(&self, sink: &mut dyn FrameSink, side: Side) -> Result<(), Cut> {
-        let period = self.times.heartbeat;
-        let mut beats = interval_at(Instant::now() + period, period);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let Times { suspect, silence, .. } = self.times;
-        let mut liveness = Liveness::new(period, suspect, silence);
-        match side {
-            Side::Dialler => self.outbox.control(Control::Beat(self.endpoint.beat())),
-            Side::Listener => self.hear_first(&mut beats, &mut liveness).await?,
+        if side == Side::Listener {
+            self.heard.first.notified().await;
         }
         let (mut batch, mut urgent) = (FrameBatch::new(), Urgent::default());
         let mut turns = 0;
@@ -187,46 +218,26 @@ impl Session {
             self.put_urgent(&mut urgent, &mut batch);
             self.counters.sent.add_messages(self.outbox.fill(&mut batch));
             if !batch.is_empty() {
-                self.send(sink, &mut batch, &mut urgent, &mut beats, &mut liveness).await?;
+                self.send(sink, &mut batch, &mut urgent).await?;
                 turns += 1;
                 if turns == TURNS {
                     turns = 0;
                     tokio::task::yield_now().await;
                 }
-                continue;
             }
             match self.outbox.fall_asleep() {
                 Asleep::No => continue,
                 Asleep::Finished => {
                     batch.push(bye());
-                    return self
-                        .send(sink, &mut batch, &mut urgent, &mut beats, &mut liveness)
-                        .await;
+                    return self.send(sink, &mut batch, &mut urgent).await;
                 }
                 Asleep::Yes => {}
             }
             // What little is still in the transport goes out before the writer rests.
             sink.send(&mut batch).await?;
-            tokio::select! {
-                () = self.outbox.wait() => {}
-                _ = beats.tick() => self.on_beat(&mut liveness)?,
-            }
+            self.outbox.wait().await;
             self.outbox.gather_credit().await;
             turns = 0;
-        }
-    }
-
-    /// Waits for a sign of life.
-    async fn hear_first(&self, beats: &mut Interval, liveness: &mut Liveness) -> Result<(), Cut> {
-        loop {
-            tokio::select! {
-                () = self.heard.first.notified() => return Ok(()),
-                _ = beats.tick() => {
-                    if liveness.on_beat(false) == Verdict::Dead {
-                        return Err(Cut::Silent);
-                    }
-                }
-            }
         }
     }
 
@@ -236,8 +247,6 @@ impl Session {
         sink: &mut dyn FrameSink,
         batch: &mut FrameBatch,
         urgent: &mut Urgent,
-        beats: &mut Interval,
-        liveness: &mut Liveness,
     ) -> Result<(), Cut> {
         while !batch.is_empty() {
             self.outbox.listen();
@@ -245,7 +254,6 @@ impl Session {
             tokio::select! {
                 biased;
                 sent = sink.send(batch) => sent?,
-                _ = beats.tick() => self.on_beat(liveness)?,
                 () = self.outbox.wait() => {}
             }
             // Also of a send that was given up, some may be on its way.
@@ -271,19 +279,6 @@ impl Session {
         frames.extend(urgent.frames());
         urgent.clear();
         frames.into_iter().rev().for_each(|frame| batch.push_front(frame));
-    }
-
-    fn on_beat(&self, liveness: &mut Liveness) -> Result<(), Cut> {
-        let verdict = liveness.on_beat(self.heard.lately.swap(false, Relaxed));
-        if verdict == Verdict::Dead {
-            return Err(Cut::Silent);
-        }
-        if self.outbox.has_overflown() {
-            return Err(Cut::Overflow);
-        }
-        self.endpoint.on_verdict(self.epoch, verdict)?;
-        self.outbox.control(Control::Beat(self.endpoint.beat()));
-        Ok(())
     }
 }
 

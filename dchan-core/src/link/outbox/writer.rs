@@ -124,6 +124,9 @@ impl Outbox {
         if queues.has_work(&self.full) {
             return Asleep::No;
         }
+        if queues.ready.is_empty() && queues.flow.room(0) >= FRAME {
+            queues.flow.on_idle();
+        }
         queues.asleep = true;
         Asleep::Yes
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak, atomic::Ordering};
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, debug, info, warn};
 
 use super::{Heard, Installed, Peer, Role};
@@ -140,33 +140,31 @@ impl Peer {
         let Connection { sink, stream, .. } = connection;
         let silence = self.shared.config.times.silence;
         let writing = session.clone().write(sink, side);
-        let writer = Arc::new(Driven::new({
-            let cancel = cancel.clone();
-            async move { cancel.run_until_cancelled(writing).await }.instrument(self.span.clone())
-        }));
+        let writer = Arc::new(Driven::new(writing.instrument(self.span.clone())));
         outbox.set_writer(Arc::downgrade(&writer) as Weak<dyn Drive>);
-        let mut writer = self.spawn(async move { writer.run().await });
-        self.spawn({
-            let (cancel, outbox) = (cancel.clone(), outbox.clone());
-            async move { cancel.run_until_cancelled(outbox.announce()).await }
-        });
-        let reader = session.read(stream);
-        tokio::pin!(reader);
+        // Tasks of their own, as they are called with each message, and what is below is not.
+        let mut writer = AbortOnDropHandle::new(self.spawn(async move { writer.run().await }));
+        let mut reader = AbortOnDropHandle::new(self.spawn(session.clone().read(stream)));
+        let _announcer = AbortOnDropHandle::new(self.spawn(async move { outbox.announce().await }));
         let cut = tokio::select! {
             () = cancel.cancelled() => Cut::Superseded,
-            cut = &mut reader => cut,
+            cut = session.watch(side) => cut,
+            read = &mut reader => read.unwrap_or(Cut::Ended),
             written = &mut writer => match written {
-                Ok(Some((Cut::Closed, _))) => {
+                Ok((Cut::Closed, _)) => {
                     // Our side is done; the other may still have things to say, for a while.
                     let _ended = tokio::time::timeout(silence, &mut reader).await;
                     Cut::Closed
                 }
-                Ok(Some((cut, _sink))) => cut,
-                Ok(None) => Cut::Superseded,
+                Ok((cut, _sink)) => cut,
                 Err(_) => Cut::Closed,
             },
         };
-        cancel.cancel();
+        // Nothing comes in any more once it is said that the connection is gone.
+        reader.abort();
+        if !reader.is_finished() {
+            let _ended = (&mut reader).await;
+        }
         self.on_cut(epoch, &cut);
     }
 
