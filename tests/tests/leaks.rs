@@ -266,8 +266,9 @@ impl World {
         self.cluster.cut(0, 1);
         self.talk().await;
         // The nodes that stay are linked, and nothing else goes on: they listen, follow the list and mend
-        // it, lend what comes back to the budget, look at their health, read, write, and call the writer.
-        let rests = |node: &Node| node.tasks() == 8 && node.links().borrow().len() == 1;
+        // it, lend what comes back to the budget, look at their health, read, write, call the writer, and watch over
+        // the link.
+        let rests = |node: &Node| node.tasks() == 9 && node.links().borrow().len() == 1;
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let (mut since, mut tasks) = (tokio::time::Instant::now(), Usage::now().tasks);
         loop {

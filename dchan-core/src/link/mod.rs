@@ -1,4 +1,4 @@
-//! One connection to one peer: the parts of it that are pure, and the two tasks that carry it.
+//! One connection to one peer: the parts of it that are pure, and the tasks that carry it.
 
 mod backoff;
 mod driven;
