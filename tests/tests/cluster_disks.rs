@@ -191,11 +191,18 @@ async fn a_founder_with_a_damaged_log_is_refused_and_replaced(cluster: Arc<Clust
     stop_all(nodes).await;
 }
 
+/// As it is at one moment: a copy that something was written beside is no copy of anything, and is refused as such.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    let files = || fs::read_dir(from).unwrap().map(|entry| entry.unwrap().file_name());
+    let is_same = |file| fs::read(from.join(&file)).unwrap() == fs::read(to.join(&file)).unwrap();
+    loop {
+        for file in files() {
+            fs::copy(from.join(&file), to.join(&file)).unwrap();
+        }
+        if files().all(is_same) {
+            return;
+        }
     }
 }
 
