@@ -270,9 +270,10 @@ impl Outbound {
             self.pending.push_front(stamped.unstamp());
         }
         self.phase = Phase::Attached;
+        self.on_credit(epoch, &resumed.credit)?;
         // The last connection may have lost it.
         self.intent.say_want |= self.settled < self.intent.hurry;
-        self.on_credit(epoch, &resumed.credit)
+        Ok(())
     }
 
     /// What has been taken, and what may come.
@@ -350,15 +351,14 @@ impl Outbound {
         true
     }
 
-    /// Somebody waits until all that was accepted is settled. Returns whether there is something to say.
-    pub(crate) fn hurry(&mut self) -> bool {
+    /// Somebody waits until all that was accepted is settled.
+    pub(crate) fn hurry(&mut self) {
         let hurry = self.accepted.messages;
-        if self.unsettled() == 0 || hurry <= self.intent.hurry || self.intent.fin_said {
-            return false;
+        // Behind `Fin` the lane says nothing more: its end is told as soon as all is taken.
+        if self.unsettled() > 0 && hurry > self.intent.hurry && !self.intent.fin_said {
+            self.intent.hurry = hurry;
+            self.intent.say_want |= self.phase == Phase::Attached;
         }
-        self.intent.hurry = hurry;
-        self.intent.say_want |= self.phase == Phase::Attached;
-        true
     }
 
     // ---- settling ----

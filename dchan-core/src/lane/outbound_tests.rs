@@ -331,6 +331,52 @@ fn credit_is_asked_for_and_given_back() {
 }
 
 #[test]
+fn who_waits_for_all_to_be_taken_is_named_once_in_each_connection() {
+    let said = |lane: &mut Outbound, epoch| {
+        assert!(lane.has_business(epoch));
+        match polled(lane, epoch).pop() {
+            Some(LaneFrame::Want(want)) => want.hurry,
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut lane = attached(5, 100);
+    lane.hurry();
+    assert!(!lane.has_business(1), "nothing is open");
+    for number in [1, 2] {
+        send(&mut lane, b"abc");
+        lane.hurry();
+        assert_eq!(said(&mut lane, 1), number);
+        lane.hurry();
+        assert!(!lane.has_business(1), "it is said");
+    }
+    lane.cut();
+    resume(&mut lane, 2, 2, credit(1, 5, 100)).unwrap();
+    assert_eq!(said(&mut lane, 2), 2, "it may have been lost");
+    lane.cut();
+    resume(&mut lane, 3, 2, credit(2, 5, 100)).unwrap();
+    assert!(!lane.has_business(3), "all is taken");
+    send(&mut lane, b"abc");
+    polled(&mut lane, 3);
+    lane.stop();
+    assert!(matches!(polled(&mut lane, 3)[..], [LaneFrame::Fin]));
+    lane.hurry();
+    assert!(!lane.has_business(3), "its end will be told");
+}
+
+#[test]
+fn a_message_is_lone_while_those_before_it_may_be_taken() {
+    for (len, most) in [(1, UNTOLD.messages), (4096, 2), (4097, 1), (1 << 20, 1)] {
+        let mut lane = attached(1000, 1 << 30);
+        for _ in 0..most {
+            send(&mut lane, &vec![0; len]);
+            assert!(lane.is_lone(), "of {len} bytes");
+        }
+        send(&mut lane, &vec![0; len]);
+        assert!(!lane.is_lone(), "{} of {len} bytes", most + 1);
+    }
+}
+
+#[test]
 fn a_message_without_credit_asks_for_some() {
     let mut lane = attached(1, 100);
     lane.on_reclaim(1);

@@ -26,9 +26,11 @@ use crate::{Frame, FrameBatch, LaneId, lane::Epoch, metrics::QueueMetrics, wire:
 const WAITING: usize = 64 * 1024;
 /// The same in bytes of frames: room for a dozen of the largest questions and answers.
 const WAITING_BYTES: usize = 64 << 20;
-/// How many bytes of messages may wait, for each that may be on its way. With less, ten thousand lanes have
-/// one message at a time, each of which costs both ends as much as several do.
-const WAITING_DATA: u64 = 4;
+/// How many bytes of messages may wait, for each that may be on its way: at least, and at most. In between it is
+/// what leaves in [`WAITING_TIME`]. With less, ten thousand lanes have one message at a time, each of which costs
+/// both ends as much as several do; with more, a slow path has nothing but a long queue.
+const WAITING_DATA: (u64, u64) = (4, 16);
+const WAITING_TIME: Duration = Duration::from_millis(100);
 
 /// When so many lanes wait for their sender to let others have a turn, they are sent from at once: it may have
 /// thousands more, each of which would fill a buffer of its own.
@@ -61,6 +63,7 @@ pub(crate) struct Polled {
 /// What waits to go out through one connection. Any task puts things in; the writer takes them out.
 pub(crate) struct Outbox {
     pub(crate) epoch: Epoch,
+    ceiling: u64,
     began: Instant,
     queues: Mutex<Queues>,
     /// The writer's task.
@@ -154,6 +157,7 @@ impl Outbox {
         };
         Self {
             epoch,
+            ceiling,
             began: Instant::now(),
             queues: Mutex::new(queues),
             waker: AtomicWaker::new(),
@@ -161,7 +165,7 @@ impl Outbox {
             writer: OnceLock::new(),
             heard: AtomicBool::new(true),
             heard_several: AtomicBool::new(false),
-            full: Arc::new(Full::new(WAITING_DATA * ceiling)),
+            full: Arc::new(Full::new(WAITING_DATA.0 * ceiling)),
         }
     }
 
@@ -280,7 +284,12 @@ impl Outbox {
     /// The peer says how much data it has. `false` if it cannot have that much.
     pub(crate) fn on_received(&self, total: u64) -> bool {
         let (mut plausible, now) = (true, self.began.elapsed());
-        self.put(|queues| plausible = queues.flow.on_received(total, now));
+        self.put(|queues| {
+            plausible = queues.flow.on_received(total, now);
+            let (least, most) = WAITING_DATA;
+            let leave = queues.flow.leave_in(WAITING_TIME);
+            self.full.set_most(leave.clamp(least * self.ceiling, most * self.ceiling));
+        });
         plausible
     }
 

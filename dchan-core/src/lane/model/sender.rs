@@ -118,9 +118,7 @@ impl World {
         let sender = &mut self.senders[s];
         if !sender.waits(rules) {
             // Everything is accepted: the application flushes.
-            sender.lanes.values_mut().for_each(|lane| {
-                lane.out.hurry();
-            });
+            sender.lanes.values_mut().for_each(|lane| lane.out.hurry());
             return;
         }
         for (r, receiver) in self.receivers.iter().enumerate() {

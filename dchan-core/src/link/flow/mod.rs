@@ -71,6 +71,12 @@ impl Flow {
         self.window
     }
 
+    /// How many bytes leave in that time, as far as is known.
+    pub(crate) fn leave_in(&self, time: Duration) -> u64 {
+        let bytes = u128::from(self.rate.highest().unwrap_or(0)) * time.as_micros() / 1_000_000;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     pub(crate) fn on_sent(&mut self, bytes: u64, now: Duration) {
         if bytes > 0 {
             if self.round_trip.is_draining() {

@@ -17,7 +17,7 @@ const LANES: usize = 512;
 /// How much waits. Anybody may look.
 #[derive(Debug)]
 pub(crate) struct Full {
-    most: u64,
+    most: AtomicU64,
     /// The bytes of messages that wait, as far as lanes have told.
     bytes: AtomicU64,
     /// How many lanes have something to send.
@@ -30,25 +30,34 @@ impl Full {
     /// So many bytes may wait.
     pub(super) fn new(most: u64) -> Self {
         Self {
-            most,
+            most: AtomicU64::new(most),
             bytes: AtomicU64::new(0),
             lanes: AtomicUsize::new(0),
             outside: AtomicUsize::new(0),
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn most(&self) -> u64 {
+        self.most.load(SeqCst)
+    }
+
+    pub(super) fn set_most(&self, most: u64) {
+        self.most.store(most, SeqCst);
+    }
+
     /// Whether a lane should take no message. `waits`: it has something to send.
     #[inline]
     pub(crate) fn is_for(&self, waits: bool) -> bool {
-        let bytes = self.bytes.load(SeqCst);
+        let (bytes, most) = (self.bytes.load(SeqCst), self.most.load(SeqCst));
         // Those who come when there is room for half of it would take the place of those who wait for that.
-        let full = bytes > self.most || bytes > self.most / 2 && self.outside.load(SeqCst) > 0;
+        let full = bytes > most || bytes > most / 2 && self.outside.load(SeqCst) > 0;
         full && (waits || self.lanes.load(SeqCst) >= LANES)
     }
 
     /// Whether those outside can come.
     pub(super) fn is_over(&self) -> bool {
-        self.bytes.load(SeqCst) <= self.most / 2
+        self.bytes.load(SeqCst) <= self.most.load(SeqCst) / 2
     }
 
     /// So many bytes wait in a lane now, instead of those before.

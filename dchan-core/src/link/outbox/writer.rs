@@ -140,12 +140,12 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, rc::Rc};
+    use std::{cell::RefCell, rc::Rc, time::Duration};
 
     use tokio::task::LocalSet;
 
     use super::*;
-    use crate::LaneId;
+    use crate::{Frame, LaneId};
 
     /// What a writer takes out at a time, while receivers owe credit one after another, as so many frames came in.
     async fn taken(frames: usize, owes: u64) -> Vec<usize> {
@@ -197,5 +197,28 @@ mod tests {
         outbox.owe(LaneId(1));
         outbox.control(crate::wire::Control::Bye);
         assert!(futures::poll!(std::pin::pin!(outbox.gather_credit())).is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_much_may_wait_as_leaves_in_a_tenth_of_a_second() {
+        const LINK: u64 = 1 << 20;
+        for (bytes_a_ms, expected) in [(16, 4 * LINK), (80 << 10, 8 << 20), (1 << 20, 16 * LINK)] {
+            let outbox = Outbox::new(1, LINK);
+            let (mut batch, mut total) = (FrameBatch::new(), 0);
+            assert_eq!(outbox.full.most(), 4 * LINK, "nothing is known");
+            for _ in 0..100 {
+                for part in [bytes_a_ms / 16; 16] {
+                    outbox.frames([Frame::new(LaneId::FIRST, vec![0; part].into())]);
+                }
+                outbox.fill(&mut batch);
+                while let Some(frame) = batch.pop() {
+                    total += frame.payload.len() as u64;
+                }
+                tokio::time::advance(Duration::from_millis(1)).await;
+                assert!(outbox.on_received(total));
+            }
+            let most = outbox.full.most();
+            assert!(most.abs_diff(expected) <= expected / 20, "{most} of {expected}");
+        }
     }
 }
