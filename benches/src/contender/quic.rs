@@ -126,11 +126,23 @@ impl Side for Streams {
     async fn end(self) -> anyhow::Result<()> {
         for stream in self.all {
             let Stream { endpoint, connection, out, writer, mut incoming, mut read } = stream;
-            drop(out);
-            writer.await??;
-            while framed::read(&mut incoming, &mut read).await?.is_some() {}
+            let rest = async {
+                while framed::read(&mut incoming, &mut read).await?.is_some() {}
+                anyhow::Ok(())
+            };
+            let finish = async {
+                drop(out);
+                writer.await?
+            };
+            // What is not read when the connection is closed is lost: so the end that is connected to finishes once it
+            // has read everything, and the other one closes then.
             if self.connected {
+                finish.await?;
+                rest.await?;
                 connection.close(0u8.into(), b"done");
+            } else {
+                rest.await?;
+                finish.await?;
             }
             connection.closed().await;
             endpoint.wait_idle().await;
