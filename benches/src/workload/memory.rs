@@ -139,7 +139,7 @@ async fn take(receivers: &mut [(&mut Receiver<Msg>, bool)]) -> anyhow::Result<()
         }
         sleep(Duration::from_millis(1)).await;
     }
-    // Who comes back for more tells at once what was taken last.
+    // As many as were sent, and no more.
     for (receiver, _) in receivers {
         anyhow::ensure!(matches!(receiver.try_recv(), Err(TryRecvError::Empty)), "one too many");
     }

@@ -187,7 +187,7 @@ impl Receiving {
                     need_bytes: input.number(),
                     hurry: input.number(),
                 };
-                self.inbox.want(slot, epoch, &want)
+                self.inbox.with(|core| core.want(slot, epoch, &want))
             }
             14 => {
                 self.epoch += u64::from(input.flag());

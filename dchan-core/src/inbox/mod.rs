@@ -20,8 +20,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     LaneId, Namespace, NodeId, ReceiverId,
-    lane::{Amount, AnyQueue, Epoch, LaneFault, Ledger, ReceiptCell, SlotId},
-    wire::{Closed, Flags, Records, Resumed, Want},
+    lane::{Amount, AnyQueue, Epoch, Ledger, ReceiptCell, SlotId},
+    wire::{Closed, Flags, Records, Resumed},
 };
 
 pub(crate) use self::core::{Core, Next, State};
@@ -241,15 +241,6 @@ impl Inbox {
     #[cold]
     fn was_counted(&self, so_far: u64) -> bool {
         self.core.lock().handed_back_after().is_some_and(|counted| so_far <= counted)
-    }
-
-    /// What the sender of a lane needs and gives back.
-    pub(crate) fn want(&self, slot: SlotId, epoch: Epoch, want: &Want) -> Result<(), LaneFault> {
-        self.with(|core| {
-            // It may wait for what was taken in the midst of a batch.
-            core.sync(self.progress.get(), Haste::None);
-            core.want(slot, epoch, want)
-        })
     }
 
     // ---- the receiver's side ----

@@ -18,7 +18,11 @@ use tokio::{sync::Notify, task::yield_now, time::Instant};
 
 pub(crate) use self::{full::Full, urgent::Urgent, writer::Asleep};
 
-use super::{Drive, flow::Flow, turns::Turns};
+use super::{
+    Drive,
+    flow::{FRAME, Flow},
+    turns::Turns,
+};
 use crate::{Frame, FrameBatch, LaneId, lane::Epoch, metrics::QueueMetrics, wire::Control};
 
 /// The most frames and control messages that may wait. They are answers to what the peer sends: one
@@ -63,7 +67,6 @@ pub(crate) struct Polled {
 /// What waits to go out through one connection. Any task puts things in; the writer takes them out.
 pub(crate) struct Outbox {
     pub(crate) epoch: Epoch,
-    ceiling: u64,
     began: Instant,
     queues: Mutex<Queues>,
     /// The writer's task.
@@ -100,6 +103,13 @@ impl Queues {
     fn open(&mut self) {
         let Self { opening, ready, .. } = self;
         opening.drain(..).for_each(|lane| ready.push(lane));
+    }
+
+    /// Notes it if there is room for more than there is to send, behind `more` bytes that go anyway.
+    fn note_idle(&mut self, more: u64) {
+        if self.ready.is_empty() && self.flow.room(more) >= FRAME {
+            self.flow.on_idle();
+        }
     }
 
     /// How many lanes wait.
@@ -157,7 +167,6 @@ impl Outbox {
         };
         Self {
             epoch,
-            ceiling,
             began: Instant::now(),
             queues: Mutex::new(queues),
             waker: AtomicWaker::new(),
@@ -287,8 +296,8 @@ impl Outbox {
         self.put(|queues| {
             plausible = queues.flow.on_received(total, now);
             let (least, most) = WAITING_DATA;
-            let leave = queues.flow.leave_in(WAITING_TIME);
-            self.full.set_most(leave.clamp(least * self.ceiling, most * self.ceiling));
+            let (leave, ceiling) = (queues.flow.leave_in(WAITING_TIME), queues.flow.ceiling());
+            self.full.set_most(leave.clamp(least * ceiling, most * ceiling));
         });
         plausible
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -158,35 +157,27 @@ impl Session {
     /// Says that this side is there, and listens for the other, until that is silent for too long. A task of its
     /// own, as whoever has something to send or to read would have to look at the time with each message.
     pub(crate) async fn watch(self, side: Side) -> Cut {
-        match self.beat(side).await {
-            Err(cut) => cut,
-            Ok(never) => match never {},
-        }
-    }
-
-    async fn beat(&self, side: Side) -> Result<Infallible, Cut> {
         let Times { heartbeat: period, suspect, silence, .. } = self.times;
         let mut beats = interval_at(Instant::now() + period, period);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut liveness = Liveness::new(period, suspect, silence);
         let mut speaks = side == Side::Dialler;
-        if speaks {
-            self.outbox.control(Control::Beat(self.endpoint.beat()));
-        }
         loop {
+            if speaks {
+                self.outbox.control(Control::Beat(self.endpoint.beat()));
+            }
             beats.tick().await;
             let heard = self.heard.lately.swap(false, Relaxed);
             let verdict = liveness.on_beat(heard);
             if verdict == Verdict::Dead {
-                return Err(Cut::Silent);
+                return Cut::Silent;
             }
             if self.outbox.has_overflown() {
-                return Err(Cut::Overflow);
+                return Cut::Overflow;
             }
             speaks |= heard;
-            if speaks {
-                self.endpoint.on_verdict(self.epoch, verdict)?;
-                self.outbox.control(Control::Beat(self.endpoint.beat()));
+            if speaks && let Err(error) = self.endpoint.on_verdict(self.epoch, verdict) {
+                return error.into();
             }
         }
     }

@@ -139,8 +139,8 @@ pub struct QueueMetrics {
     pub frames: usize,
     /// Lanes that have something to send.
     pub lanes: usize,
-    /// Bytes of messages that wait in them, about: senders wait when that is more than leaves in 100 ms, and
-    /// four to sixteen times `limits.link`.
+    /// Bytes of messages that wait in them, about: senders wait when it is more than leaves in 100 ms, or
+    /// than four times `limits.link` if that is more; and at sixteen times in any case.
     pub waiting: u64,
 }
 

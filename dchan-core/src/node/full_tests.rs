@@ -8,7 +8,7 @@ use tokio::{task::yield_now, time::timeout};
 use super::*;
 use crate::{MemoryNetwork, Receiver, Sender, StaticMembership, TrySendError};
 
-/// What may be on its way, and four times as much may wait.
+/// What may be on its way. Four times as much may wait while nobody knows how fast it leaves.
 const LINK: u64 = 256 * 1024;
 const SIZE: usize = 1024;
 

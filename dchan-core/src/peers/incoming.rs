@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{Peer, in_lanes::InEntry};
 use crate::{
     Breach, LaneId,
-    inbox::{Inbox, Source, Upstream},
+    inbox::{Haste, Inbox, Source, Upstream},
     lane::{Epoch, LaneFault, SlotId},
     link::ProtocolError,
     wire::{Attach, Closed, Control, LaneFrame, Resumed},
@@ -73,20 +73,20 @@ impl Peer {
         if let LaneFrame::Want(_) | LaneFrame::Fin = frame {
             self.incoming.lock().answered(id);
         }
-        let handled = match frame {
-            LaneFrame::Data(header, records) => {
-                inbox.with(|core| core.data(slot, epoch, &header, records))
-            }
-            LaneFrame::Chunk(header, chunk) => {
-                inbox.with(|core| core.chunk(slot, epoch, &header, chunk))
-            }
-            LaneFrame::Want(want) => inbox.want(slot, epoch, &want),
+        if let LaneFrame::Want(_) = frame {
+            // It may wait for what was taken in the midst of a batch.
+            inbox.sync(Haste::None);
+        }
+        let handled = inbox.with(|core| match frame {
+            LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
+            LaneFrame::Chunk(header, chunk) => core.chunk(slot, epoch, &header, chunk),
+            LaneFrame::Want(want) => core.want(slot, epoch, &want),
             LaneFrame::Fin => {
-                inbox.with(|core| core.finish(slot, epoch));
+                core.finish(slot, epoch);
                 Ok(())
             }
             LaneFrame::Attach(_) | LaneFrame::ClosedAck => Ok(()),
-        };
+        });
         handled.map_err(|fault| self.fail_incoming(id, &inbox, slot, &fault))?;
         Ok(messages)
     }

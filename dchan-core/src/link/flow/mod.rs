@@ -71,6 +71,11 @@ impl Flow {
         self.window
     }
 
+    /// How many bytes may be on their way at most, however much the path holds.
+    pub(crate) fn ceiling(&self) -> u64 {
+        self.ceiling
+    }
+
     /// How many bytes leave in that time, as far as is known.
     pub(crate) fn leave_in(&self, time: Duration) -> u64 {
         let bytes = u128::from(self.rate.highest().unwrap_or(0)) * time.as_micros() / 1_000_000;

@@ -9,7 +9,7 @@ use std::{
 use tokio::task::yield_now;
 
 use super::{Outbox, ReadyLane, Urgent};
-use crate::{FrameBatch, link::flow::FRAME};
+use crate::FrameBatch;
 
 /// The most bytes that one batch is filled with.
 const BATCH: usize = 256 * 1024;
@@ -86,11 +86,10 @@ impl Outbox {
         }
         let before = batch.bytes();
         while batch.bytes() < BATCH {
-            let room = queues.flow.room((batch.bytes() - before) as u64);
+            let more = (batch.bytes() - before) as u64;
+            let room = queues.flow.room(more);
             let Some(turn) = queues.ready.next(room) else {
-                if queues.ready.is_empty() && room >= FRAME {
-                    queues.flow.on_idle();
-                }
+                queues.note_idle(more);
                 break;
             };
             drop(queues);
@@ -124,9 +123,7 @@ impl Outbox {
         if queues.has_work(&self.full) {
             return Asleep::No;
         }
-        if queues.ready.is_empty() && queues.flow.room(0) >= FRAME {
-            queues.flow.on_idle();
-        }
+        queues.note_idle(0);
         queues.asleep = true;
         Asleep::Yes
     }
