@@ -1,44 +1,68 @@
 //! The lanes of a namespace, as senders see them.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use arc_swap::{ArcSwap, Cache, Guard};
+use parking_lot::Mutex;
 use thread_local::ThreadLocal;
 
 use super::Route;
 
-type Shared = Arc<ArcSwap<Vec<Route>>>;
-
 /// The lanes that take new messages: looked at for each message, and changed when receivers come and go.
 pub(super) struct List {
-    shared: Shared,
+    routes: Mutex<Arc<[Route]>>,
+    /// Counts the changes.
+    version: AtomicU64,
     /// What each thread has seen of it. To look there costs no locked instruction.
-    seen: ThreadLocal<RefCell<Cache<Shared, Arc<Vec<Route>>>>>,
+    seen: ThreadLocal<RefCell<Seen>>,
+}
+
+struct Seen {
+    version: u64,
+    routes: Arc<[Route]>,
 }
 
 impl List {
     pub(super) fn new() -> Self {
-        Self { shared: Shared::default(), seen: ThreadLocal::new() }
+        Self { routes: Mutex::default(), version: AtomicU64::new(0), seen: ThreadLocal::new() }
     }
 
-    pub(super) fn store(&self, routes: Vec<Route>) {
-        self.shared.store(Arc::new(routes));
+    pub(super) fn store(&self, routes: Arc<[Route]>) {
+        let _before = std::mem::replace(&mut *self.routes.lock(), routes);
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The list as it is now.
-    pub(super) fn load(&self) -> Guard<Arc<Vec<Route>>> {
-        self.shared.load()
+    pub(super) fn load(&self) -> Arc<[Route]> {
+        self.routes.lock().clone()
     }
 
     /// Looks at the list as it is now, or was a moment ago: a lane that is new may not be there yet, and
     /// one that is over may be.
     #[inline]
     pub(super) fn look<R>(&self, look: impl FnOnce(&[Route]) -> R) -> R {
-        let seen = self.seen.get_or(|| RefCell::new(Cache::new(self.shared.clone())));
+        let seen = self.seen.get_or(|| RefCell::new(self.see()));
         match seen.try_borrow_mut() {
-            Ok(mut seen) => look(seen.load()),
+            Ok(mut seen) => {
+                if seen.version != self.version.load(Ordering::Acquire) {
+                    *seen = self.see();
+                }
+                look(&seen.routes)
+            }
             // Somebody further up on this thread is looking.
             Err(_) => look(&self.load()),
         }
+    }
+
+    #[cold]
+    fn see(&self) -> Seen {
+        // Before the list: one that is newer than its version is looked at once more, and no other way round.
+        let version = self.version.load(Ordering::Acquire);
+        Seen { version, routes: self.load() }
     }
 }
