@@ -94,8 +94,6 @@ impl FrameSink for GrpcSink {
             return Err(TransportError::new(ErrorKind::Protocol, "send to", &self.peer));
         }
         if batch.is_empty() {
-            // What was taken goes out by itself.
-            self.http.drive();
             return Ok(());
         }
         self.room().await.map_err(|error| self.error("send to", &error))?;
@@ -107,6 +105,11 @@ impl FrameSink for GrpcSink {
             Ok(())
         });
         sent.map_err(|error| self.error("send to", &error))
+    }
+
+    /// Whoever waits for the connection sees to what HTTP/2 has taken.
+    fn is_flushed(&self) -> bool {
+        true
     }
 
     async fn close(mut self: Box<Self>) -> Result<(), TransportError> {

@@ -218,6 +218,10 @@ impl FrameSink for QuicSink {
         sent.map_err(|error| error::write("send to", &self.link.peer, error))
     }
 
+    fn is_flushed(&self) -> bool {
+        self.is_drained()
+    }
+
     async fn close(mut self: Box<Self>) -> Result<(), TransportError> {
         self.finish().await?;
         self.link.sent_all();

@@ -225,7 +225,9 @@ impl Session {
                 Asleep::Yes => {}
             }
             // What little is still in the transport goes out before the writer rests.
-            sink.send(&mut batch).await?;
+            if !sink.is_flushed() {
+                sink.send(&mut batch).await?;
+            }
             self.outbox.wait().await;
             self.outbox.gather_credit().await;
             turns = 0;

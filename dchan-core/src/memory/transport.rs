@@ -104,6 +104,10 @@ impl FrameSink for MemorySink {
         self.0.send(batch).await.map_err(error)
     }
 
+    fn is_flushed(&self) -> bool {
+        true
+    }
+
     async fn close(self: Box<Self>) -> Result<(), TransportError> {
         self.0.close().map_err(|kind| TransportError::new(kind, "close to", self.0.peer()))
     }

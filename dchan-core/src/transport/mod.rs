@@ -154,6 +154,12 @@ pub trait FrameSink: Debug + Send + 'static {
     /// Cancel-safe: what has left the batch is the sink's to finish, what is in it was not sent.
     async fn send(&mut self, batch: &mut FrameBatch) -> Result<(), TransportError>;
 
+    /// Whether everything taken goes out without another call: then core does not flush. A sink that does not know
+    /// need not say.
+    fn is_flushed(&self) -> bool {
+        false
+    }
+
     /// Ends this direction: every frame taken reaches the peer before its stream ends. Keep the
     /// connection's [`FrameStream`] until it has ended too: dropping it earlier aborts the connection,
     /// and frames on their way may be lost.

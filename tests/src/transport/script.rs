@@ -32,8 +32,15 @@ impl Script {
         Frame { lane, payload, last }
     }
 
-    /// Sends everything, in batches of many sizes.
+    /// Sends everything, and flushes.
     pub(super) async fn send(&self, sink: &mut Box<dyn FrameSink>) -> Outcome {
+        self.send_unflushed(sink).await?;
+        sink.send(&mut FrameBatch::new()).await?;
+        Ok(())
+    }
+
+    /// Sends everything, in batches of many sizes.
+    pub(super) async fn send_unflushed(&self, sink: &mut Box<dyn FrameSink>) -> Outcome {
         let mut batch = FrameBatch::new();
         for at in 0..self.total() {
             batch.push(self.frame(at));
@@ -44,7 +51,6 @@ impl Script {
         while !batch.is_empty() {
             sink.send(&mut batch).await?;
         }
-        sink.send(&mut batch).await?;
         Ok(())
     }
 

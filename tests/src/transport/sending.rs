@@ -127,16 +127,25 @@ pub async fn t_cancel_2(fixture: &dyn TransportFixture) -> Outcome {
     Ok(())
 }
 
-/// T-FLUSH-1: what was flushed arrives though nobody touches the sink again.
+/// T-FLUSH-1: what was flushed, or needs no flush, arrives though nobody touches the sink again.
 pub async fn t_flush_1(fixture: &dyn TransportFixture) -> Outcome {
-    for (role, count) in Role::BOTH.into_iter().flat_map(|role| [(role, 1), (role, 300)]) {
-        let script = Script { lanes: 3, per_lane: count, sizes: &[1, 1000] };
-        let (mut from, mut to, _listener) = Pair::new(fixture).await?.by(role);
-        // `send` of a script ends with a flush; `from` stays, untouched.
-        tokio::try_join!(script.send(&mut from.sink), async {
-            bounded("everything that was flushed", script.recv(&mut to.stream)).await?
-        })?;
-        drop(from);
+    for (role, many) in Role::BOTH.into_iter().flat_map(|role| [(role, false), (role, true)]) {
+        for believes in [false, true] {
+            let (lanes, per_lane) = if many { (3, 300) } else { (1, 1) };
+            let script = Script { lanes, per_lane, sizes: &[1, 1000] };
+            let (mut from, mut to, _listener) = Pair::new(fixture).await?.by(role);
+            let sending = async {
+                script.send_unflushed(&mut from.sink).await?;
+                if !(believes && from.sink.is_flushed()) {
+                    from.sink.send(&mut FrameBatch::new()).await?;
+                }
+                Outcome::Ok(())
+            };
+            tokio::try_join!(sending, async {
+                bounded("everything that was flushed", script.recv(&mut to.stream)).await?
+            })?;
+            drop(from);
+        }
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ pub(crate) enum Beast {
     LosesDroppedSends,
     LosesDroppedReceives,
     HoldsBack,
+    KeepsLoneFrames,
     SendsFromATaskPerFrame,
     BuffersWithoutEnd,
     SpeaksAfterTheEnd,

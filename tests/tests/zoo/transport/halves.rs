@@ -47,6 +47,14 @@ impl BrokenSink {
         self.inner.as_mut().expect("there until it is dropped")
     }
 
+    async fn send_held(&mut self) -> Result<(), TransportError> {
+        let Self { inner, held, .. } = self;
+        while let Some(inner) = inner.as_mut().filter(|_| !held.is_empty()) {
+            inner.send(held).await?;
+        }
+        Ok(())
+    }
+
     /// Takes what it should not, before the rest goes the right way.
     fn spoil(&mut self, batch: &mut FrameBatch) {
         self.count += 1;
@@ -98,6 +106,14 @@ impl FrameSink for BrokenSink {
                 }
                 Ok(())
             }
+            Beast::KeepsLoneFrames => {
+                self.send_held().await?;
+                if batch.len() == 1 && batch.bytes() <= Frame::MAX {
+                    mem::swap(batch, &mut self.held);
+                    return Ok(());
+                }
+                self.inner().send(batch).await
+            }
             Beast::BuffersWithoutEnd => {
                 // Whatever goes at once goes; the rest is kept, however much it is.
                 let mut held = mem::take(&mut self.held);
@@ -121,7 +137,14 @@ impl FrameSink for BrokenSink {
         }
     }
 
+    fn is_flushed(&self) -> bool {
+        self.beast == Beast::KeepsLoneFrames
+    }
+
     async fn close(mut self: Box<Self>) -> Result<(), TransportError> {
+        if self.beast == Beast::KeepsLoneFrames {
+            self.send_held().await?;
+        }
         let inner = self.inner.take().expect("closed once");
         inner.close().await?;
         if self.beast == Beast::HangsInClose {

@@ -32,6 +32,7 @@ const ZOO: &[Row<Beast>] = &[
     (Beast::LosesDroppedSends, &["t_cancel_1"]),
     (Beast::LosesDroppedReceives, &["t_cancel_2"]),
     (Beast::HoldsBack, &["t_flush_1", "t_close_1"]),
+    (Beast::KeepsLoneFrames, &["t_flush_1"]),
     (Beast::SendsFromATaskPerFrame, &["t_ord_1", "t_back_1"]),
     (Beast::BuffersWithoutEnd, &["t_back_1"]),
     (Beast::SpeaksAfterTheEnd, &["t_close_2"]),
