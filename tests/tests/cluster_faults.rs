@@ -88,8 +88,8 @@ async fn half_open_connections(cluster: Arc<Cluster>) {
     let sender = a.sender::<Message>("n").await.unwrap();
     let mut from = 0;
     for (told, other) in [(0, 1), (1, 0), (0, 1), (1, 0)] {
-        let sending = oracle.send(&sender, 0, from..from + 3000, |n| n as usize % 500);
         let before = oracle.received();
+        let sending = oracle.send(&sender, 0, from..from + 3000, |n| n as usize % 500);
         until("it flows", || oracle.received() > before + 100).await;
         cluster.half_open(told, other);
         sending.await.unwrap();
@@ -111,8 +111,8 @@ async fn a_black_hole_one_way(cluster: Arc<Cluster>) {
     let sender = a.sender::<Message>("n").await.unwrap();
     let mut from = 0;
     for (source, sink) in [(0, 1), (1, 0)] {
-        let sending = oracle.send(&sender, 0, from..from + 3000, |n| n as usize % 500);
         let before = oracle.received();
+        let sending = oracle.send(&sender, 0, from..from + 3000, |n| n as usize % 500);
         until("it flows", || oracle.received() > before + 100).await;
         cluster.black_hole(source, sink);
         sleep(Duration::from_millis(2500)).await;
