@@ -33,6 +33,7 @@ impl List {
     }
 
     pub(super) fn store(&self, routes: Arc<[Route]>) {
+        // Dropped when the lock is free again, as lanes may go with it.
         let _before = std::mem::replace(&mut *self.routes.lock(), routes);
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -61,7 +62,7 @@ impl List {
 
     #[cold]
     fn see(&self) -> Seen {
-        // Before the list: one that is newer than its version is looked at once more, and no other way round.
+        // Before the list: that may then be newer than its version, and is seen once more, but never older.
         let version = self.version.load(Ordering::Acquire);
         Seen { version, routes: self.load() }
     }

@@ -48,9 +48,9 @@ impl BrokenSink {
     }
 
     async fn send_held(&mut self) -> Result<(), TransportError> {
-        let Self { inner, held, .. } = self;
-        while let Some(inner) = inner.as_mut().filter(|_| !held.is_empty()) {
-            inner.send(held).await?;
+        let inner = self.inner.as_mut().expect("there until it is dropped");
+        while !self.held.is_empty() {
+            inner.send(&mut self.held).await?;
         }
         Ok(())
     }
