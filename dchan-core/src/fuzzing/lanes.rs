@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Input, check_error};
 use crate::{
     Boot, FrameBatch, LaneId, Namespace, NodeId, ReceiverId,
-    inbox::{Batch, Body, Haste, Inbox, Next, Source, State, Upstream},
+    inbox::{Batch, Body, Haste, Inbox, Next, Source, Upstream},
     lane::{Amount, Epoch, LaneFault, Outbound, SlotId},
     wire::{
         CHUNK, Chunk, Closed, Credit, DataHeader, Flags, HEADER, LaneFrame, RECORD_HEADER, Resumed,
@@ -82,7 +82,7 @@ impl Receiving {
             self.step(input);
             self.check();
         }
-        self.inbox.hand_back_all(State::Stopped);
+        self.inbox.hand_back_all();
     }
 
     fn step(&mut self, input: &mut Input<'_>) {

@@ -24,6 +24,8 @@ pub(crate) struct Core {
     lanes: BTreeMap<SlotId, InLane>,
     queue: VecDeque<Batch>,
     present: Option<Present>,
+    /// How many messages of the batch that the receiver was in counted as taken when everything was handed
+    /// back. That may happen more than once before the receiver hears of it: the first time counts.
     counted: Option<u64>,
     state: State,
     max_message: u64,

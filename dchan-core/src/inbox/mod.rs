@@ -218,16 +218,20 @@ impl Inbox {
         self.core.lock().queued(self.progress.get())
     }
 
-    /// Gives everything back that was not returned to the application, and takes nothing more, while
-    /// the receiver may be at work.
-    pub(crate) fn hand_back_all(&self, then: State) {
+    /// The node stops: gives everything back that was not returned to the application, and takes nothing more,
+    /// while the receiver may be at work.
+    pub(crate) fn hand_back_all(&self) {
         // Either the receiver sees this, or the count of what it returned is seen here.
         self.progress.stopped.store(true, Ordering::SeqCst);
         self.with(|core| {
+            if core.state() == State::Stopped {
+                // The receiver may not have heard of the first time, and still hold what only it can give back.
+                return;
+            }
             let returned = self.progress.returned.load(Ordering::SeqCst);
             let bytes = self.progress.bytes.load(Ordering::Acquire);
             core.sync(Amount::new(returned, bytes), Haste::None);
-            core.hand_back(None, then);
+            core.hand_back(None, State::Stopped);
         });
     }
 
@@ -235,12 +239,12 @@ impl Inbox {
     #[inline]
     pub(crate) fn claim(&self, so_far: u64) -> bool {
         self.progress.returned.store(so_far, Ordering::SeqCst);
-        !self.progress.stopped.load(Ordering::SeqCst) || self.was_counted(so_far)
+        !self.progress.stopped.load(Ordering::SeqCst) || self.may_return(so_far)
     }
 
     #[cold]
-    fn was_counted(&self, so_far: u64) -> bool {
-        self.core.lock().handed_back_after().is_some_and(|counted| so_far <= counted)
+    fn may_return(&self, so_far: u64) -> bool {
+        self.core.lock().may_return(so_far)
     }
 
     // ---- the receiver's side ----

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::{Inner, Node};
-use crate::{Ledger, MembershipError, inbox::State};
+use crate::{Ledger, MembershipError};
 
 /// How long a shutdown may take unless it is told otherwise.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ impl Inner {
         let before = self.account();
         self.all_routers().iter().for_each(|router| router.close());
         for inbox in self.inboxes() {
-            inbox.hand_back_all(State::Stopped);
+            inbox.hand_back_all();
         }
         before
     }
@@ -150,7 +150,7 @@ impl Inner {
         self.all_routers().iter().for_each(|router| router.close());
         self.shared.stopping.cancel();
         for inbox in self.inboxes() {
-            inbox.hand_back_all(State::Stopped);
+            inbox.hand_back_all();
         }
         self.shared.tasks.close();
     }

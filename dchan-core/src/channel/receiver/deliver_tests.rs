@@ -1,6 +1,8 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::{Addr, MemoryNetwork, Node, NodeOptions, StaticMembership, inbox::State};
+use tokio::time::{sleep, timeout};
+
+use crate::{Addr, MemoryNetwork, Node, NodeOptions, RecvError, StaticMembership};
 
 async fn node(network: &MemoryNetwork, list: &Arc<StaticMembership>, name: &str) -> Node {
     let listen: Addr = name.parse().unwrap();
@@ -24,7 +26,7 @@ async fn what_is_handed_back_between_two_messages_of_a_call_goes_elsewhere() {
         assert_eq!(first.recv().await.unwrap(), Some(0));
         let mut second = b.receiver::<u64>("n").await.unwrap();
         sender.wait_for_receivers(2).await.unwrap();
-        first.inbox.hand_back_all(State::Stopped);
+        first.inbox.hand_back_all();
         assert_eq!(first.next_of_batch(), None);
         for number in 1..5 {
             assert_eq!(second.recv().await.unwrap(), Some(number));
@@ -36,7 +38,58 @@ async fn what_is_handed_back_between_two_messages_of_a_call_goes_elsewhere() {
         second.hand_back().await;
         drop(sender);
         while from.ledger("n").accepted > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    a.shutdown().await.unwrap();
+    b.shutdown().await.unwrap();
+}
+
+/// As when the node stops on another thread while the receiver is about to return a message. What counts as
+/// taken is returned, however late the receiver hears of it: by then, everything may have been handed back
+/// once more.
+#[tokio::test(start_paused = true)]
+async fn what_counted_as_taken_when_all_was_handed_back_is_returned() {
+    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+    let (a, b) = (node(&network, &list, "a:1").await, node(&network, &list, "b:1").await);
+    for from in [&a, &b] {
+        let mut receiver = a.receiver::<u64>("n").await.unwrap();
+        let sender = from.sender::<u64>("n").await.unwrap();
+        sender.wait_for_receivers(1).await.unwrap();
+        for number in 0..5 {
+            sender.send(number).await.unwrap();
+        }
+        let inbox = receiver.inbox.clone();
+        while inbox.queued().messages < 5 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(receiver.recv().await.unwrap(), Some(0));
+        let mut other = b.receiver::<u64>("n").await.unwrap();
+        sender.wait_for_receivers(2).await.unwrap();
+        // The receiver has said that it returns one more, and not yet asked whether it may.
+        let next = receiver.returned + 1;
+        assert!(inbox.claim(next));
+        let may_return = |count| inbox.with(|core| core.may_return(count));
+        assert!(may_return(next), "whoever hands everything back will count it");
+        for _ in 0..2 {
+            inbox.hand_back_all();
+            assert!(may_return(next), "it was counted");
+            assert!(!may_return(next + 1), "it goes elsewhere");
+        }
+        assert_eq!(receiver.recv().await.unwrap(), Some(1));
+        assert!(matches!(receiver.recv().await, Err(RecvError::NodeStopped)));
+        for number in 2..5 {
+            let came = timeout(Duration::from_secs(60), other.recv()).await.expect("it comes here");
+            assert_eq!(came.unwrap(), Some(number));
+        }
+        sender.flush().await.unwrap();
+        let ledger = sender.ledger();
+        assert_eq!((ledger.accepted, ledger.taken, ledger.in_flight), (5, 5, 0));
+        receiver.hand_back().await;
+        other.hand_back().await;
+        drop(sender);
+        while from.ledger("n").accepted > 0 {
+            sleep(Duration::from_millis(1)).await;
         }
     }
     a.shutdown().await.unwrap();

@@ -40,7 +40,9 @@ impl Core {
     /// has: their lane stays, and what is behind them too, until the receiver comes with the rest.
     pub(crate) fn hand_back(&mut self, rest: Option<Batch>, then: State) {
         let held = if rest.is_none() { self.held_by_receiver() } else { None };
-        self.counted = self.present.take().map(|present| present.accounted.messages);
+        if let Some(present) = self.present.take() {
+            self.counted = Some(present.accounted.messages);
+        }
         let mut batches: Vec<Batch> = rest.into_iter().chain(self.queue.drain(..)).collect();
         for (slot, mut lane) in std::mem::take(&mut self.lanes) {
             match lane.source {
@@ -82,9 +84,10 @@ impl Core {
         (local && present.accounted.messages < present.all.messages).then_some(present.slot)
     }
 
-    /// How many messages of the present batch were counted as taken when everything was handed back.
-    pub(crate) fn handed_back_after(&self) -> Option<u64> {
-        self.counted
+    /// Whether the receiver may return one more message, the `so_far`th of its batch: it counts as taken, or
+    /// will when everything is handed back.
+    pub(crate) fn may_return(&self, so_far: u64) -> bool {
+        self.counted.is_none_or(|counted| so_far <= counted)
     }
 
     /// Closed once nothing more can come: a lane without a connection brings nothing, and its sender
