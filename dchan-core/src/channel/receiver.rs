@@ -45,7 +45,7 @@ pub struct Receiver<T: Send + 'static> {
     open: Vec<Open>,
     /// A message of `present` that cannot be decoded and comes after the open ones.
     broken: Option<Item<T>>,
-    /// It has worked through many messages of a sender in this process, and found no more.
+    /// It has caught up with a sender in this process, which may be about to send more.
     caught_up: bool,
     whole: Whole,
 }

@@ -16,6 +16,9 @@ use crate::{
     wire::Flags,
 };
 
+/// A receiver that finds fewer messages than that when it is through with those before has caught up.
+const FEW: u64 = 32;
+
 impl<T: Send + 'static> Receiver<T> {
     pub(super) fn give_back(&mut self) {
         self.settle_open();
@@ -48,11 +51,14 @@ impl<T: Send + 'static> Receiver<T> {
     #[inline]
     fn tell(&mut self, haste: Haste) {
         if self.broken.is_none() && self.present.as_ref().is_none_or(Present::is_empty) {
-            let ended = self.present.take();
-            self.caught_up = self.returned > 1 && ended.is_some_and(|ended| ended.is_local());
-            if let Some(batch) = self.inbox.end_batch(haste) {
+            let local = self.present.take().is_some_and(|ended| ended.is_local());
+            let (had, next) = (self.returned, self.inbox.end_batch(haste));
+            let has = next.as_ref().map_or(0, |batch| batch.count);
+            if let Some(batch) = next {
                 self.begin(batch);
             }
+            // A lone message is no sign of more, and whoever waits for the next one need not wait longer.
+            self.caught_up = local && had + has > 1 && has < FEW;
         } else if haste == Haste::Now {
             self.inbox.sync(haste);
         }
@@ -61,11 +67,10 @@ impl<T: Send + 'static> Receiver<T> {
     fn begin(&mut self, batch: Batch) {
         self.present = Some(Present::new(batch));
         (self.so_far, self.returned) = (Amount::default(), 0);
-        self.caught_up = false;
     }
 
-    /// A sender in this process that is about to send more gets the time for it: one that has to share the
-    /// lock of the inbox for each message is several times slower.
+    /// A sender in this process that is about to send more gets the time for it: if both come to the lock of the
+    /// inbox for each message, they are many times slower.
     pub(super) async fn stand_back(&mut self) {
         if std::mem::take(&mut self.caught_up) {
             tokio::task::yield_now().await;

@@ -1,5 +1,6 @@
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
+use futures::poll;
 use tokio::time::{sleep, timeout};
 
 use crate::{Addr, MemoryNetwork, Node, NodeOptions, RecvError, StaticMembership};
@@ -94,4 +95,40 @@ async fn what_counted_as_taken_when_all_was_handed_back_is_returned() {
     }
     a.shutdown().await.unwrap();
     b.shutdown().await.unwrap();
+}
+
+/// A sender in this process may send more before the receiver looks again. One that sends a message now and
+/// then has nothing more, and is not waited for.
+#[tokio::test(start_paused = true)]
+async fn who_has_caught_up_with_a_sender_in_this_process_lets_it_get_ahead() {
+    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+    let a = node(&network, &list, "a:1").await;
+    let mut receiver = a.receiver::<u64>("n").await.unwrap();
+    let sender = a.sender::<u64>("n").await.unwrap();
+    sender.wait_for_receivers(1).await.unwrap();
+    let send = async |count| {
+        for number in 0..count {
+            sender.send(number).await.unwrap();
+        }
+    };
+    for _ in 0..3 {
+        send(1).await;
+        assert!(matches!(poll!(pin!(receiver.recv())), Poll::Ready(Ok(Some(0)))), "a lone one");
+    }
+    send(3).await;
+    assert_eq!(receiver.recv().await.unwrap(), Some(0));
+    // The next batch is here when the receiver is through with the first, and is small.
+    send(2).await;
+    for number in 1..3 {
+        assert_eq!(receiver.recv().await.unwrap(), Some(number));
+    }
+    let mut first = Box::pin(receiver.recv());
+    assert!(poll!(&mut first).is_pending(), "the sender has its turn");
+    assert!(matches!(poll!(&mut first), Poll::Ready(Ok(Some(0)))), "once");
+    drop(first);
+    assert!(matches!(poll!(pin!(receiver.recv())), Poll::Ready(Ok(Some(1)))), "of the same batch");
+    let ledger = sender.ledger();
+    assert_eq!((ledger.accepted, ledger.taken), (8, 8), "{ledger}");
+    drop((receiver, sender));
+    a.shutdown().await.unwrap();
 }
