@@ -13,6 +13,9 @@ use crate::{
     wire::{Flags, Records},
 };
 
+/// A queue of values that takes up to so many bytes is filled again when it is empty.
+const SPARE: usize = 16 * 1024;
+
 /// The batch that a receiver works through.
 pub(super) struct Present<T> {
     pub(super) slot: u64,
@@ -133,6 +136,13 @@ impl<T: Send + 'static> Present<T> {
     /// Whether its values have not left the process.
     pub(super) fn is_local(&self) -> bool {
         matches!(self.items, Items::Values(..))
+    }
+
+    /// An empty queue of values that may be filled again, unless it takes too much memory.
+    pub(super) fn into_spare(self) -> Option<Box<dyn AnyQueue>> {
+        let Items::Values(queue, _) = self.items else { return None };
+        let room = values::<T>(&*queue)?.0.capacity() * size_of::<LocalItem<T>>();
+        (room <= SPARE).then_some(queue)
     }
 
     /// What is left, to be given back to its sender.

@@ -129,7 +129,7 @@ impl Receiving {
         };
         if so_far.messages == all.messages {
             self.present = None;
-            if let Some(batch) = self.inbox.end_batch(haste(input)) {
+            if let Some(batch) = self.inbox.end_batch(haste(input), None) {
                 self.begin(&batch);
             }
             return;

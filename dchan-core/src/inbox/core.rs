@@ -14,7 +14,7 @@ use std::{
 use super::{Batch, LocalSender, Source, Upstream};
 use crate::{
     LaneId, NodeId,
-    lane::{Amount, Epoch, Inbound, Ledger, SlotId, Window},
+    lane::{Amount, AnyQueue, Epoch, Inbound, Ledger, SlotId, Window},
     wire::{Closed, Resumed},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Core {
     window: Window,
     lanes: BTreeMap<SlotId, InLane>,
     queue: VecDeque<Batch>,
+    /// An empty queue of values, for the next sender in this process that needs one.
+    spare: Option<Box<dyn AnyQueue>>,
     present: Option<Present>,
     /// How many messages of the batch that the receiver was in counted as taken when everything was handed
     /// back. That may happen more than once before the receiver hears of it: the first time counts.
@@ -116,6 +118,7 @@ impl Core {
             window: Window::new(capacity).largest(max_message),
             lanes: BTreeMap::new(),
             queue: VecDeque::new(),
+            spare: None,
             present: None,
             counted: None,
             state: State::Open,

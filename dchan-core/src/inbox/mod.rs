@@ -274,8 +274,14 @@ impl Inbox {
     }
 
     /// The receiver has worked through its batch. Gets the next one, if it is here. `haste`: for its last message.
-    pub(crate) fn end_batch(self: &Arc<Self>, haste: Haste) -> Option<Batch> {
+    /// `spare`: its queue, if it was one of values.
+    pub(crate) fn end_batch(
+        self: &Arc<Self>,
+        haste: Haste,
+        spare: Option<Box<dyn AnyQueue>>,
+    ) -> Option<Batch> {
         let (batch, upstream) = self.with(|core| {
+            core.keep_spare(spare);
             let batch = core.end_batch(self.progress.get(), haste);
             let upstream = batch.as_ref().and_then(|batch| self.begin(core, batch));
             (batch, upstream)

@@ -191,7 +191,7 @@ impl LocalLane {
             }
             let flags = if receipt.is_some() { flags.with(Flags::TRACKED) } else { flags };
             let item = LocalItem { value, flags, receipt };
-            core.put_local(self.slot, size_of::<T>() as u64, |last| {
+            core.put_local(self.slot, size_of::<T>() as u64, |last, spare| {
                 if let Some(Body::Values(queue)) = last {
                     let queue: &mut dyn Any = &mut **queue;
                     if let Some(Values(values)) = queue.downcast_mut::<Values<T>>() {
@@ -199,7 +199,12 @@ impl LocalLane {
                         return None;
                     }
                 }
-                Some(Body::Values(Box::new(Values(VecDeque::from([item])))))
+                let spare = spare.take().map(|queue| queue as Box<dyn Any>);
+                let mut values = spare
+                    .and_then(|queue| queue.downcast::<Values<T>>().ok())
+                    .unwrap_or_else(|| Box::new(Values(VecDeque::new())));
+                values.0.push_back(item);
+                Some(Body::Values(values))
             });
             Ok(used)
         })
@@ -214,7 +219,7 @@ impl LocalLane {
             self.account.lock().in_flight += 1;
             let (bytes, body) = body_of(message);
             let mut body = Some(body);
-            core.put_local(self.slot, bytes, |_| body.take());
+            core.put_local(self.slot, bytes, |_, _| body.take());
             Ok(())
         })
     }

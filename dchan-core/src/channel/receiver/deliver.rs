@@ -51,8 +51,10 @@ impl<T: Send + 'static> Receiver<T> {
     #[inline]
     fn tell(&mut self, haste: Haste) {
         if self.broken.is_none() && self.present.as_ref().is_none_or(Present::is_empty) {
-            let local = self.present.take().is_some_and(|ended| ended.is_local());
-            let (had, next) = (self.returned, self.inbox.end_batch(haste));
+            let ended = self.present.take();
+            let local = ended.as_ref().is_some_and(Present::is_local);
+            let spare = ended.and_then(Present::into_spare);
+            let (had, next) = (self.returned, self.inbox.end_batch(haste, spare));
             let has = next.as_ref().map_or(0, |batch| batch.count);
             if let Some(batch) = next {
                 self.begin(batch);

@@ -132,3 +132,41 @@ async fn who_has_caught_up_with_a_sender_in_this_process_lets_it_get_ahead() {
     drop((receiver, sender));
     a.shutdown().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_queue_of_values_is_filled_again_unless_it_is_large() {
+    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+    let a = node(&network, &list, "a:1").await;
+    let mut receiver = a.receiver::<u64>("n").await.unwrap();
+    let sender = a.sender::<u64>("n").await.unwrap();
+    let other = a.sender::<String>("n").await.unwrap();
+    sender.wait_for_receivers(1).await.unwrap();
+    let inbox = receiver.inbox.clone();
+    let has_spare = || inbox.with(|core| core.has_spare());
+    for round in 0..3 {
+        assert_eq!(has_spare(), round > 0);
+        // One of another type has no use for it, and leaves none.
+        if round == 2 {
+            other.send("text".into()).await.unwrap();
+        } else {
+            sender.send(1).await.unwrap();
+        }
+        assert!(!has_spare(), "it is in use");
+        sender.send(2).await.unwrap();
+        let first = receiver.recv().await;
+        assert_eq!(first.is_err(), round == 2, "{first:?}");
+        assert_eq!(receiver.recv().await.unwrap(), Some(2));
+    }
+    assert!(has_spare());
+    for number in 0..1000 {
+        sender.send(number).await.unwrap();
+    }
+    for number in 0..1000 {
+        assert_eq!(receiver.recv().await.unwrap(), Some(number));
+    }
+    assert!(!has_spare(), "nobody knows whether so much is needed again");
+    let ledger = sender.ledger();
+    assert_eq!((ledger.accepted, ledger.taken, ledger.dropped.decode), (1006, 1005, 1), "{ledger}");
+    drop((receiver, sender, other));
+    a.shutdown().await.unwrap();
+}

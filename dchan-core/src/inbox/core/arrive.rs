@@ -3,7 +3,7 @@
 use super::{Core, InLane};
 use crate::{
     inbox::{Batch, Body},
-    lane::{Amount, Delivery, Epoch, LaneFault, Message, SlotId},
+    lane::{Amount, AnyQueue, Delivery, Epoch, LaneFault, Message, SlotId},
     wire::{Chunk, DataHeader, Records, Want},
 };
 
@@ -65,31 +65,25 @@ impl Core {
         self.lanes.get(&slot).is_some_and(|lane| !lane.ended)
     }
 
-    /// A sender in this process puts a message in. `put` appends it to the last batch, or makes one.
+    /// A sender in this process puts a message in. `put` appends it to the last batch, or makes one, for which it
+    /// may use the spare queue.
     pub(crate) fn put_local(
         &mut self,
         slot: SlotId,
         bytes: u64,
-        put: impl FnOnce(Option<&mut Body>) -> Option<Body>,
+        put: impl FnOnce(Option<&mut Body>, &mut Option<Box<dyn AnyQueue>>) -> Option<Body>,
     ) {
         let Some(lane) = self.lanes.get_mut(&slot) else { return };
         lane.inbound.receive_local(1);
         let from = lane.source.node();
         self.window.put_in(slot, Amount::new(1, bytes));
-        let last = self.queue.back_mut().filter(|batch| batch.slot == slot);
-        match last {
-            Some(batch) => match put(Some(&mut batch.body)) {
-                None => {
-                    batch.count += 1;
-                    batch.bytes += bytes;
-                }
-                Some(body) => self.queue.push_back(Batch { slot, from, count: 1, bytes, body }),
-            },
-            None => {
-                if let Some(body) = put(None) {
-                    self.queue.push_back(Batch { slot, from, count: 1, bytes, body });
-                }
-            }
+        let mut last = self.queue.back_mut().filter(|batch| batch.slot == slot);
+        let body = put(last.as_mut().map(|batch| &mut batch.body), &mut self.spare);
+        if let Some(body) = body {
+            self.queue.push_back(Batch { slot, from, count: 1, bytes, body });
+        } else if let Some(batch) = last {
+            batch.count += 1;
+            batch.bytes += bytes;
         }
         self.wake |= std::mem::take(&mut self.idle);
     }

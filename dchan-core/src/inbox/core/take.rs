@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Core, Next, Notice, Present, State};
 use crate::{
     inbox::{Batch, Haste, Source, Upstream},
-    lane::{Amount, Ledger, SlotId},
+    lane::{Amount, AnyQueue, Ledger, SlotId},
 };
 
 impl Core {
@@ -33,6 +33,16 @@ impl Core {
             self.tell_all_with_more();
         }
         next
+    }
+
+    /// An empty queue of values can be filled again.
+    pub(crate) fn keep_spare(&mut self, spare: Option<Box<dyn AnyQueue>>) {
+        self.spare = self.spare.take().or(spare);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_spare(&self) -> bool {
+        self.spare.is_some()
     }
 
     fn tell_soon(&mut self, slot: SlotId) {
