@@ -136,8 +136,12 @@ async fn stopped_receivers_share_the_budget(cluster: Arc<Cluster>) {
         sending.await.unwrap();
         channel.settle(&a).await;
     }
-    let shown = a.metrics().retained;
-    assert_eq!((shown.bytes, shown.waiting), (0, 0), "{shown:?}");
+    // The last turns in line are those of lanes that need nothing any more, and give it back.
+    until("nothing is lent", || {
+        let shown = a.metrics().retained;
+        (shown.bytes, shown.waiting) == (0, 0)
+    })
+    .await;
     stop(b).await;
     for receiving in receiving {
         receiving.await.unwrap();

@@ -1,7 +1,9 @@
-use std::task::{Poll, Waker};
+use std::{
+    sync::OnceLock,
+    task::{Poll, Waker},
+};
 
 use futures::task::AtomicWaker;
-use parking_lot::Mutex;
 
 /// What became of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,27 +17,28 @@ pub(crate) enum Outcome {
 /// Where the outcome of a tracked message is put, once, and waited for.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiptCell {
-    outcome: Mutex<Option<Outcome>>,
+    outcome: OnceLock<Outcome>,
     waker: AtomicWaker,
 }
 
 impl ReceiptCell {
     /// Settles it. An outcome is final: later ones are ignored.
     pub(crate) fn settle(&self, outcome: Outcome) {
-        self.outcome.lock().get_or_insert(outcome);
+        let _first = self.outcome.set(outcome);
         self.waker.wake();
     }
 
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Outcome> {
-        self.waker.register(waker);
-        match *self.outcome.lock() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => Poll::Pending,
+        if let Some(outcome) = self.outcome() {
+            return Poll::Ready(outcome);
         }
+        self.waker.register(waker);
+        // It may have come meanwhile.
+        self.outcome().map_or(Poll::Pending, Poll::Ready)
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        *self.outcome.lock()
+        self.outcome.get().copied()
     }
 }
 
