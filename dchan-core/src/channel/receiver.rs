@@ -159,6 +159,9 @@ impl<T: Send + 'static> Receiver<T> {
 impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
     /// Waits for the next message. `None`: the receiver was closed, and all messages are taken.
     ///
+    /// Others may have a turn first, so that a single poll can be pending though a message is here:
+    /// [`try_recv`](Self::try_recv) looks without waiting.
+    ///
     /// # Errors
     ///
     /// See [`RecvError`]. After all but [`RecvError::NodeStopped`], more messages may come.
