@@ -1,29 +1,54 @@
-use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{pin::pin, task::Poll, time::Duration};
 
-use futures::poll;
+use futures::{future::join_all, poll};
 use tokio::time::{sleep, timeout};
 
-use crate::{Addr, MemoryNetwork, Node, NodeOptions, RecvError, StaticMembership};
+use crate::{
+    Addr, MemoryNetwork, Node, NodeOptions, Receiver, RecvError, Sender, StaticMembership,
+};
 
-async fn node(network: &MemoryNetwork, list: &Arc<StaticMembership>, name: &str) -> Node {
-    let listen: Addr = name.parse().unwrap();
-    let transport = network.transport(&listen);
-    Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap()
+async fn nodes<const N: usize>(names: [&str; N]) -> [Node; N] {
+    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+    let start = async |name: &str| {
+        let listen: Addr = name.parse().unwrap();
+        let transport = network.transport(&listen);
+        Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap()
+    };
+    join_all(names.map(start)).await.try_into().ok().unwrap()
+}
+
+/// A channel on which five messages were sent.
+async fn with_five(from: &Node, to: &Node) -> (Sender<u64>, Receiver<u64>) {
+    let receiver = to.receiver("n").await.unwrap();
+    let sender = from.sender("n").await.unwrap();
+    sender.wait_for_receivers(1).await.unwrap();
+    for number in 0..5 {
+        sender.send(number).await.unwrap();
+    }
+    (sender, receiver)
+}
+
+/// The account says so, and ends.
+async fn all_five_are_taken(from: &Node, sender: Sender<u64>, receivers: [Receiver<u64>; 2]) {
+    sender.flush().await.unwrap();
+    let ledger = sender.ledger();
+    assert_eq!((ledger.accepted, ledger.taken, ledger.in_flight), (5, 5, 0));
+    for receiver in receivers {
+        receiver.hand_back().await;
+    }
+    drop(sender);
+    while from.ledger("n").accepted > 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// As when the node stops on another thread, in the midst of a `recv_many`.
 #[tokio::test(start_paused = true)]
 async fn what_is_handed_back_between_two_messages_of_a_call_goes_elsewhere() {
-    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
-    let (a, b) = (node(&network, &list, "a:1").await, node(&network, &list, "b:1").await);
+    let [a, b] = nodes(["a:1", "b:1"]).await;
     // From a sender in this process, and from one in another.
     for from in [&a, &b] {
-        let mut first = a.receiver::<u64>("n").await.unwrap();
-        let sender = from.sender::<u64>("n").await.unwrap();
-        sender.wait_for_receivers(1).await.unwrap();
-        for number in 0..5 {
-            sender.send(number).await.unwrap();
-        }
+        let (sender, mut first) = with_five(from, &a).await;
         assert_eq!(first.recv().await.unwrap(), Some(0));
         let mut second = b.receiver::<u64>("n").await.unwrap();
         sender.wait_for_receivers(2).await.unwrap();
@@ -32,15 +57,7 @@ async fn what_is_handed_back_between_two_messages_of_a_call_goes_elsewhere() {
         for number in 1..5 {
             assert_eq!(second.recv().await.unwrap(), Some(number));
         }
-        sender.flush().await.unwrap();
-        let ledger = sender.ledger();
-        assert_eq!((ledger.accepted, ledger.taken, ledger.in_flight), (5, 5, 0));
-        first.hand_back().await;
-        second.hand_back().await;
-        drop(sender);
-        while from.ledger("n").accepted > 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
+        all_five_are_taken(from, sender, [first, second]).await;
     }
     a.shutdown().await.unwrap();
     b.shutdown().await.unwrap();
@@ -51,15 +68,9 @@ async fn what_is_handed_back_between_two_messages_of_a_call_goes_elsewhere() {
 /// once more.
 #[tokio::test(start_paused = true)]
 async fn what_counted_as_taken_when_all_was_handed_back_is_returned() {
-    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
-    let (a, b) = (node(&network, &list, "a:1").await, node(&network, &list, "b:1").await);
+    let [a, b] = nodes(["a:1", "b:1"]).await;
     for from in [&a, &b] {
-        let mut receiver = a.receiver::<u64>("n").await.unwrap();
-        let sender = from.sender::<u64>("n").await.unwrap();
-        sender.wait_for_receivers(1).await.unwrap();
-        for number in 0..5 {
-            sender.send(number).await.unwrap();
-        }
+        let (sender, mut receiver) = with_five(from, &a).await;
         let inbox = receiver.inbox.clone();
         while inbox.queued().messages < 5 {
             sleep(Duration::from_millis(1)).await;
@@ -83,15 +94,7 @@ async fn what_counted_as_taken_when_all_was_handed_back_is_returned() {
             let came = timeout(Duration::from_secs(60), other.recv()).await.expect("it comes here");
             assert_eq!(came.unwrap(), Some(number));
         }
-        sender.flush().await.unwrap();
-        let ledger = sender.ledger();
-        assert_eq!((ledger.accepted, ledger.taken, ledger.in_flight), (5, 5, 0));
-        receiver.hand_back().await;
-        other.hand_back().await;
-        drop(sender);
-        while from.ledger("n").accepted > 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
+        all_five_are_taken(from, sender, [receiver, other]).await;
     }
     a.shutdown().await.unwrap();
     b.shutdown().await.unwrap();
@@ -101,8 +104,7 @@ async fn what_counted_as_taken_when_all_was_handed_back_is_returned() {
 /// then has nothing more, and is not waited for.
 #[tokio::test(start_paused = true)]
 async fn who_has_caught_up_with_a_sender_in_this_process_lets_it_get_ahead() {
-    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
-    let a = node(&network, &list, "a:1").await;
+    let [a] = nodes(["a:1"]).await;
     let mut receiver = a.receiver::<u64>("n").await.unwrap();
     let sender = a.sender::<u64>("n").await.unwrap();
     sender.wait_for_receivers(1).await.unwrap();
@@ -135,8 +137,7 @@ async fn who_has_caught_up_with_a_sender_in_this_process_lets_it_get_ahead() {
 
 #[tokio::test(start_paused = true)]
 async fn an_empty_queue_of_values_is_filled_again_unless_it_is_large() {
-    let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
-    let a = node(&network, &list, "a:1").await;
+    let [a] = nodes(["a:1"]).await;
     let mut receiver = a.receiver::<u64>("n").await.unwrap();
     let sender = a.sender::<u64>("n").await.unwrap();
     let other = a.sender::<String>("n").await.unwrap();
