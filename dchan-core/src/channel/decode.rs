@@ -1,6 +1,6 @@
 //! From a batch of an inbox to values.
 
-use std::{any::Any, future::Future, marker::PhantomData, sync::Arc};
+use std::{future::Future, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -56,7 +56,7 @@ impl<T: Send + 'static> Present<T> {
             Body::Single { flags, pieces, receipt } => {
                 Items::Single(Single { flags, pieces, receipt, returned: false })
             }
-            Body::Values(queue) if (&*queue as &dyn Any).is::<Values<T>>() => {
+            Body::Values(queue) if Values::<T>::of(&*queue).is_some() => {
                 Items::Values(queue, PhantomData)
             }
             Body::Values(queue) => Items::Alien(queue, bytes / count.max(1)),
@@ -74,7 +74,7 @@ impl<T: Send + 'static> Present<T> {
             Items::Records(records) => records.0.is_empty(),
             Items::Single(single) => single.returned,
             Items::Values(queue, _) => {
-                values::<T>(&**queue).is_none_or(|values| values.0.is_empty())
+                Values::<T>::of(&**queue).is_none_or(|values| values.0.is_empty())
             }
             Items::Alien(queue, _) => queue.len() == 0,
         }
@@ -103,7 +103,7 @@ impl<T: DeserializeOwned + Send + 'static> Items<T> {
                 Some(whole.of(pieces, |body| decode(*flags, body, receipt.clone())))
             }
             Self::Values(queue, _) => {
-                values_mut::<T>(&mut **queue)?.0.pop_front().map(|item| Item {
+                Values::<T>::of_mut(&mut **queue)?.0.pop_front().map(|item| Item {
                     value: Some(item.value),
                     flags: item.flags,
                     bytes: size_of::<T>() as u64,
@@ -125,7 +125,7 @@ impl<T: Send + 'static> Present<T> {
         match &mut self.items {
             Items::Single(single) => single.returned &= messages.count() == 0,
             Items::Values(queue, _) => {
-                if let Some(Values(values)) = values_mut::<T>(&mut **queue) {
+                if let Some(Values(values)) = Values::<T>::of_mut(&mut **queue) {
                     messages.rev().for_each(|message| values.push_front(message));
                 }
             }
@@ -141,7 +141,7 @@ impl<T: Send + 'static> Present<T> {
     /// An empty queue of values that may be filled again, unless it takes too much memory.
     pub(super) fn into_spare(self) -> Option<Box<dyn AnyQueue>> {
         let Items::Values(queue, _) = self.items else { return None };
-        let room = values::<T>(&*queue)?.0.capacity() * size_of::<LocalItem<T>>();
+        let room = Values::<T>::of(&*queue)?.0.capacity() * size_of::<LocalItem<T>>();
         (room <= SPARE).then_some(queue)
     }
 
@@ -182,14 +182,6 @@ impl Whole {
         }
         read
     }
-}
-
-fn values<T: 'static>(queue: &dyn AnyQueue) -> Option<&Values<T>> {
-    (queue as &dyn Any).downcast_ref()
-}
-
-fn values_mut<T: 'static>(queue: &mut dyn AnyQueue) -> Option<&mut Values<T>> {
-    (queue as &mut dyn Any).downcast_mut()
 }
 
 #[inline]

@@ -1,22 +1,18 @@
 //! A sender and a receiver in one process: no network, no encoding, the same semantics.
 
-use std::{
-    any::Any,
-    collections::VecDeque,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::{Router, encode::encode, offer::Used};
+use super::{LocalItem, Router, Values, offer::Used, values::body_of};
 use crate::{
     NodeId, ReceiverId,
     inbox::{Batch, Body, Core, Haste, Inbox, LocalSender},
-    lane::{AnyQueue, Homeless, HomelessBody, Ledger, Parcel, ReceiptCell, RecordWriter, SlotId},
+    lane::{Homeless, HomelessBody, Ledger, ReceiptCell, SlotId},
     wire::Flags,
 };
 
@@ -39,16 +35,6 @@ pub(super) enum Claim<'a> {
     Credit { router: &'a Router, has_turn: bool },
     /// Credit that a permit holds, which is used up in any case.
     Permit,
-}
-
-/// Values in an inbox, oldest first.
-pub(crate) struct Values<T>(pub(crate) VecDeque<LocalItem<T>>);
-
-/// A value that has not left the process.
-pub(crate) struct LocalItem<T> {
-    pub(crate) value: T,
-    pub(crate) flags: Flags,
-    pub(crate) receipt: Option<Arc<ReceiptCell>>,
 }
 
 impl LocalLane {
@@ -192,17 +178,13 @@ impl LocalLane {
             let flags = if receipt.is_some() { flags.with(Flags::TRACKED) } else { flags };
             let item = LocalItem { value, flags, receipt };
             core.put_local(self.slot, size_of::<T>() as u64, |last, spare| {
-                if let Some(Body::Values(queue)) = last {
-                    let queue: &mut dyn Any = &mut **queue;
-                    if let Some(Values(values)) = queue.downcast_mut::<Values<T>>() {
-                        values.push_back(item);
-                        return None;
-                    }
+                if let Some(Body::Values(queue)) = last
+                    && let Some(Values(values)) = Values::of_mut(&mut **queue)
+                {
+                    values.push_back(item);
+                    return None;
                 }
-                let spare = spare.take().map(|queue| queue as Box<dyn Any>);
-                let mut values = spare
-                    .and_then(|queue| queue.downcast::<Values<T>>().ok())
-                    .unwrap_or_else(|| Box::new(Values(VecDeque::new())));
+                let mut values = Values::from_spare(spare.take());
                 values.0.push_back(item);
                 Some(Body::Values(values))
             });
@@ -268,20 +250,6 @@ impl LocalLane {
     pub(super) fn settled_and_open(&self) -> (u64, u64) {
         let account = self.account.lock();
         (self.settled.load(Ordering::Acquire), account.in_flight)
-    }
-}
-
-/// How a message that had another lane lies in an inbox, and what it counts for there, in bytes.
-fn body_of(message: Homeless) -> (u64, Body) {
-    let Homeless { flags, body, receipt } = message;
-    match body {
-        HomelessBody::Encoded(pieces) => {
-            let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-            (bytes, Body::Single { flags, pieces, receipt })
-        }
-        HomelessBody::Value(parcel) => {
-            (parcel.size(), Body::Values(parcel.into_queue(flags, receipt)))
-        }
     }
 }
 
@@ -357,45 +325,5 @@ impl LocalSender for Handle {
         if let Some(router) = lane.router.upgrade() {
             router.settled.notify_waiters();
         }
-    }
-}
-
-impl<T: Serialize + Send + 'static> AnyQueue for Values<T> {
-    fn into_homeless(self: Box<Self>) -> Vec<Homeless> {
-        let homeless = |item: LocalItem<T>| Homeless {
-            flags: item.flags,
-            body: HomelessBody::Value(Box::new(Value(item.value))),
-            receipt: item.receipt,
-        };
-        self.0.into_iter().map(homeless).collect()
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn skip(&mut self) -> Option<Arc<ReceiptCell>> {
-        self.0.pop_front()?.receipt
-    }
-}
-
-/// A value that lost its lane.
-struct Value<T>(T);
-
-impl<T: Serialize + Send + 'static> Parcel for Value<T> {
-    fn encode(&self, writer: &mut RecordWriter<'_>) -> postcard::Result<()> {
-        encode(&self.0, writer)
-    }
-
-    fn size(&self) -> u64 {
-        size_of::<T>() as u64
-    }
-
-    fn into_queue(
-        self: Box<Self>,
-        flags: Flags,
-        receipt: Option<Arc<ReceiptCell>>,
-    ) -> Box<dyn AnyQueue> {
-        Box::new(Values(VecDeque::from([LocalItem { value: self.0, flags, receipt }])))
     }
 }

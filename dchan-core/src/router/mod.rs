@@ -22,6 +22,7 @@ mod local;
 mod metrics;
 mod offer;
 mod routes;
+mod values;
 mod wait;
 
 use std::{
@@ -44,8 +45,9 @@ use crate::{
 pub(crate) use assign::{Outgoing, Reserved, Unassigned};
 use homeless::Queue;
 use list::List;
-pub(crate) use local::{LocalItem, LocalLane, Values};
+pub(crate) use local::LocalLane;
 use routes::Forgotten;
+pub(crate) use values::{LocalItem, Values};
 pub(crate) use wait::Turn;
 
 /// Assigns the messages of one namespace.
