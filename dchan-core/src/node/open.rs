@@ -199,6 +199,11 @@ impl Inner {
         };
         applied?;
         self.registered.lock().insert(inbox.id);
+        let key = (inbox.namespace.clone(), inbox.id);
+        if !self.shared.view.borrow().receivers.contains_key(&key) {
+            // It may have been taken off the list before anybody knew that it should be there.
+            self.mend_list();
+        }
         debug!(namespace = %inbox.namespace, receiver = %inbox.id, "receiver opened");
         Ok(())
     }

@@ -22,8 +22,9 @@ impl Inner {
         let stopping = self.shared.stopping.clone();
         loop {
             let new = view.borrow_and_update().clone();
-            self.bring_in_step(&new);
-            self.mend_list();
+            if self.bring_in_step(&new) {
+                self.mend_list();
+            }
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = self.forget_peers() => {}
@@ -48,26 +49,32 @@ impl Inner {
         }
     }
 
-    /// Tells each router what has changed for it, and nothing else.
-    fn bring_in_step(&self, new: &Arc<View>) {
+    /// Tells each router what has changed for it, and nothing else. Whether the list may need mending since.
+    fn bring_in_step(&self, new: &Arc<View>) -> bool {
+        let (me, boot) = (self.shared.me.id, self.shared.me.boot);
+        let mut differs = false;
         let mut seen = self.seen.lock();
         let mut differences: HashMap<Namespace, Difference> = HashMap::new();
         for item in seen.receivers.diff(&new.receivers) {
             match item {
                 DiffItem::Add((name, id), node) => {
+                    differs |= id.boot == boot && !self.has_open(id);
                     differences.entry(name.clone()).or_default().come.push((*id, *node));
                 }
                 DiffItem::Remove((name, id), _) => {
+                    differs |= id.boot == boot && self.has_open(id);
                     differences.entry(name.clone()).or_default().gone.push(*id);
                 }
                 DiffItem::Update { .. } => {}
             }
         }
         for item in seen.nodes.diff(&new.nodes) {
-            if let DiffItem::Add(id, entry) | DiffItem::Update { new: (id, entry), .. } = item
-                && *id != self.shared.me.id
-            {
-                self.peers.peer(*id, Some(&entry.addr));
+            if let DiffItem::Add(id, entry) | DiffItem::Update { new: (id, entry), .. } = item {
+                if *id == me {
+                    differs = true;
+                } else {
+                    self.peers.peer(*id, Some(&entry.addr));
+                }
             }
         }
         *seen = new.clone();
@@ -77,6 +84,12 @@ impl Inner {
                 router.update(new, &come, &gone);
             }
         }
+        differs
+    }
+
+    /// Whether a receiver is open here, or is being opened.
+    fn has_open(&self, id: &ReceiverId) -> bool {
+        self.shared.inboxes.lock().get(id).is_some_and(|inbox| inbox.is_open())
     }
 
     /// What must change on the list for it to have just the receivers that are open here.
@@ -102,16 +115,16 @@ impl Inner {
         }
         for (namespace, id) in view.receivers_on(me) {
             // One that is being opened is here before it is registered.
-            let closed = inboxes.get(id).is_none_or(|inbox| !inbox.is_open());
-            if id.boot == boot && closed {
+            let open = inboxes.get(id).is_some_and(|inbox| inbox.is_open());
+            if id.boot == boot && !open {
                 changes.push(Change::ReceiverGone { namespace: namespace.clone(), id: *id });
             }
         }
         changes
     }
 
-    /// Has the list mended, in the background. It costs nothing to say it again meanwhile: a storm of
-    /// receivers that close is one look at all of them, not one for each.
+    /// Has the list mended, in the background, which is a look at all receivers of this node. It costs nothing to
+    /// say it again meanwhile: a storm of receivers that close is one such look, not one for each.
     pub(super) fn mend_list(&self) {
         self.mends.notify_one();
     }
@@ -145,3 +158,7 @@ impl Inner {
         self.shared.stopping.run_until_cancelled(mend).await;
     }
 }
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;
