@@ -219,7 +219,14 @@ impl Router {
     }
 
     #[inline]
-    fn visit(&self, routes: &[Route], visit: impl FnMut(&Route) -> Option<Used>) -> Option<Used> {
+    fn visit(
+        &self,
+        routes: &[Route],
+        mut visit: impl FnMut(&Route) -> Option<Used>,
+    ) -> Option<Used> {
+        if let [only] = routes {
+            return visit(only);
+        }
         let (before, after) = routes.split_at(self.turn(routes.len()));
         after.iter().chain(before).find_map(visit)
     }
@@ -227,12 +234,9 @@ impl Router {
     /// Which of so many lanes is the next in turn. Two threads at a time may come to the same one: an
     /// exact count would cost every message more than that is worth.
     fn turn(&self, of: usize) -> usize {
-        if of < 2 {
-            return 0;
-        }
         let turn = self.next.load(Ordering::Relaxed);
         self.next.store(turn.wrapping_add(1), Ordering::Relaxed);
-        turn % of
+        turn.checked_rem(of).unwrap_or_default()
     }
 
     /// It is the turn of a lane that gave its credit back. Nobody has to wait for credit to be told that

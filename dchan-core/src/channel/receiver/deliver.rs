@@ -51,19 +51,24 @@ impl<T: Send + 'static> Receiver<T> {
     #[inline]
     fn tell(&mut self, haste: Haste) {
         if self.broken.is_none() && self.present.as_ref().is_none_or(Present::is_empty) {
-            let ended = self.present.take();
-            let local = ended.as_ref().is_some_and(Present::is_local);
-            let spare = ended.and_then(Present::into_spare);
-            let (had, next) = (self.returned, self.inbox.end_batch(haste, spare));
-            let has = next.as_ref().map_or(0, |batch| batch.count);
-            if let Some(batch) = next {
-                self.begin(batch);
-            }
-            // A lone message is no sign of more, and whoever waits for the next one need not wait longer.
-            self.caught_up = local && had + has > 1 && has < FEW;
+            self.end_batch(haste);
         } else if haste == Haste::Now {
             self.inbox.sync(haste);
         }
+    }
+
+    #[inline(never)]
+    fn end_batch(&mut self, haste: Haste) {
+        let ended = self.present.take();
+        let local = ended.as_ref().is_some_and(Present::is_local);
+        let spare = ended.and_then(Present::into_spare);
+        let (had, next) = (self.returned, self.inbox.end_batch(haste, spare));
+        let has = next.as_ref().map_or(0, |batch| batch.count);
+        if let Some(batch) = next {
+            self.begin(batch);
+        }
+        // A lone message is no sign of more, and whoever waits for the next one need not wait longer.
+        self.caught_up = local && had + has > 1 && has < FEW;
     }
 
     fn begin(&mut self, batch: Batch) {

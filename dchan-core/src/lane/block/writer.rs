@@ -10,10 +10,6 @@ use crate::{
 /// Room that a message finds at least, so that a small one need not ask for more.
 const ROOM: usize = 64;
 
-/// Up to so many bytes, as those of a number, are written one by one: they were written one by one just
-/// before, and a processor waits for that until it can read them as one.
-const FEW: usize = 5;
-
 /// Takes the encoding of one message. What it writes counts once it is finished: dropped before, on an
 /// error or a panic of the user's `Serialize`, it leaves no trace.
 #[derive(Debug)]
@@ -66,12 +62,7 @@ impl<'a> RecordWriter<'a> {
         if to > self.end {
             return self.write_more(bytes);
         }
-        let room = &mut self.pending.arena.room()[self.at..to];
-        if bytes.len() <= FEW {
-            room.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
-        } else {
-            room.copy_from_slice(bytes);
-        }
+        put(&mut self.pending.arena.room()[self.at..to], bytes);
         self.at = to;
     }
 
@@ -138,6 +129,20 @@ impl<'a> RecordWriter<'a> {
             block.count = u32::from(last);
             self.pending.blocks.push_back(block);
         }
+    }
+}
+
+/// Copies bytes to a place of that size. A few, as those of a number, one by one: they were written one by one just
+/// before, and a processor waits for that until it can read them as one.
+#[inline]
+fn put(to: &mut [u8], bytes: &[u8]) {
+    match (to, bytes) {
+        ([t], [a]) => *t = *a,
+        ([t, u], [a, b]) => (*t, *u) = (*a, *b),
+        ([t, u, v], [a, b, c]) => (*t, *u, *v) = (*a, *b, *c),
+        ([t, u, v, w], [a, b, c, d]) => (*t, *u, *v, *w) = (*a, *b, *c, *d),
+        ([t, u, v, w, x], [a, b, c, d, e]) => (*t, *u, *v, *w, *x) = (*a, *b, *c, *d, *e),
+        (to, bytes) => to.copy_from_slice(bytes),
     }
 }
 
