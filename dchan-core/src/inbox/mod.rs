@@ -166,6 +166,11 @@ impl fmt::Debug for Inbox {
 }
 
 impl Inbox {
+    /// Under what it is on the list.
+    pub(crate) fn key(&self) -> (Namespace, ReceiverId) {
+        (self.namespace.clone(), self.id)
+    }
+
     pub(crate) fn new(
         id: ReceiverId,
         namespace: Namespace,

@@ -199,8 +199,7 @@ impl Inner {
         };
         applied?;
         self.registered.lock().insert(inbox.id);
-        let key = (inbox.namespace.clone(), inbox.id);
-        if !self.shared.view.borrow().receivers.contains_key(&key) {
+        if !self.shared.view.borrow().receivers.contains_key(&inbox.key()) {
             // It may have been taken off the list before anybody knew that it should be there.
             self.mend_list();
         }
@@ -272,7 +271,7 @@ impl Alive {
     /// Waits until a receiver is off the list.
     pub(crate) async fn receiver_gone(&self, inbox: &Inbox) {
         let mut view = self.inner.shared.view.clone();
-        let key = (inbox.namespace.clone(), inbox.id);
+        let key = inbox.key();
         let gone = |view: &Arc<View>| !view.receivers.contains_key(&key);
         tokio::select! {
             _ = view.wait_for(gone) => {}

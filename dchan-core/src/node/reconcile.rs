@@ -6,7 +6,7 @@ use imbl::ordmap::DiffItem;
 use tracing::{debug, warn};
 
 use super::Inner;
-use crate::{Change, Namespace, NodeId, ReceiverId, View, link::Backoff};
+use crate::{Change, Namespace, NodeId, ReceiverId, View, inbox::Inbox, link::Backoff};
 
 /// What a change of the view means for one namespace.
 #[derive(Default)]
@@ -58,11 +58,11 @@ impl Inner {
         for item in seen.receivers.diff(&new.receivers) {
             match item {
                 DiffItem::Add((name, id), node) => {
-                    differs |= id.boot == boot && !self.has_open(id);
+                    differs |= id.boot == boot && self.open_inbox(id).is_none();
                     differences.entry(name.clone()).or_default().come.push((*id, *node));
                 }
                 DiffItem::Remove((name, id), _) => {
-                    differs |= id.boot == boot && self.has_open(id);
+                    differs |= id.boot == boot && self.open_inbox(id).is_some();
                     differences.entry(name.clone()).or_default().gone.push(*id);
                 }
                 DiffItem::Update { .. } => {}
@@ -87,9 +87,9 @@ impl Inner {
         differs
     }
 
-    /// Whether a receiver is open here, or is being opened.
-    fn has_open(&self, id: &ReceiverId) -> bool {
-        self.shared.inboxes.lock().get(id).is_some_and(|inbox| inbox.is_open())
+    /// That of a receiver that is open here, or is being opened.
+    fn open_inbox(&self, id: &ReceiverId) -> Option<Arc<Inbox>> {
+        self.shared.inbox(id).filter(|inbox| inbox.is_open())
     }
 
     /// What must change on the list for it to have just the receivers that are open here.
@@ -101,13 +101,11 @@ impl Inner {
             // The membership puts the node back first.
             return Vec::new();
         }
-        let inboxes = self.shared.inboxes.lock();
         let registered = self.registered.lock();
         let mut changes = Vec::new();
         for id in registered.iter() {
-            if let Some(inbox) = inboxes.get(id)
-                && inbox.is_open()
-                && !view.receivers.contains_key(&(inbox.namespace.clone(), *id))
+            if let Some(inbox) = self.open_inbox(id)
+                && !view.receivers.contains_key(&inbox.key())
             {
                 let namespace = inbox.namespace.clone();
                 changes.push(Change::Receiver { namespace, id: *id, node: me });
@@ -115,8 +113,7 @@ impl Inner {
         }
         for (namespace, id) in view.receivers_on(me) {
             // One that is being opened is here before it is registered.
-            let open = inboxes.get(id).is_some_and(|inbox| inbox.is_open());
-            if id.boot == boot && !open {
+            if id.boot == boot && self.open_inbox(id).is_none() {
                 changes.push(Change::ReceiverGone { namespace: namespace.clone(), id: *id });
             }
         }

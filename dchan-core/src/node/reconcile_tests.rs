@@ -1,13 +1,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
-use crate::{Addr, MemoryNetwork, Node, NodeEntry, NodeOptions, Receiver, StaticMembership};
-
-async fn node(network: &MemoryNetwork, list: &Arc<StaticMembership>) -> Node {
-    let listen: Addr = "a:1".parse().unwrap();
-    let transport = network.transport(&listen);
-    Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap()
-}
+use crate::{
+    MemoryNetwork, Node, NodeEntry, Receiver, StaticMembership, node::tests::node as start,
+};
 
 fn name() -> Namespace {
     Namespace::new("n").unwrap()
@@ -25,7 +21,7 @@ async fn lists(node: &Node, receivers: &[&Receiver<u64>]) {
 #[tokio::test(start_paused = true)]
 async fn the_list_is_mended_whatever_was_changed_in_it() {
     let list = StaticMembership::new();
-    let node = node(&MemoryNetwork::new(1), &list).await;
+    let node = start(&MemoryNetwork::new(1), &list, "a:1").await;
     let (kept, closed) = (node.receiver("n").await.unwrap(), node.receiver("n").await.unwrap());
     lists(&node, &[&kept, &closed]).await;
     let (me, gone) = (node.id(), closed.id());

@@ -3,7 +3,11 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{MemoryNetwork, RecvError, StaticMembership};
 
-async fn node(network: &MemoryNetwork, list: &Arc<StaticMembership>, name: &str) -> Node {
+pub(super) async fn node(
+    network: &MemoryNetwork,
+    list: &Arc<StaticMembership>,
+    name: &str,
+) -> Node {
     let listen: Addr = name.parse().unwrap();
     let transport = network.transport(&listen);
     let mut options = NodeOptions::new(listen);

@@ -224,11 +224,14 @@ impl Router {
         routes: &[Route],
         mut visit: impl FnMut(&Route) -> Option<Used>,
     ) -> Option<Used> {
-        if let [only] = routes {
-            return visit(only);
+        match routes {
+            [] => None,
+            [only] => visit(only),
+            several => {
+                let (before, after) = several.split_at(self.turn(several.len()));
+                after.iter().chain(before).find_map(visit)
+            }
         }
-        let (before, after) = routes.split_at(self.turn(routes.len()));
-        after.iter().chain(before).find_map(visit)
     }
 
     /// Which of so many lanes is the next in turn. Two threads at a time may come to the same one: an
@@ -236,7 +239,7 @@ impl Router {
     fn turn(&self, of: usize) -> usize {
         let turn = self.next.load(Ordering::Relaxed);
         self.next.store(turn.wrapping_add(1), Ordering::Relaxed);
-        turn.checked_rem(of).unwrap_or_default()
+        turn % of
     }
 
     /// It is the turn of a lane that gave its credit back. Nobody has to wait for credit to be told that

@@ -57,6 +57,7 @@ impl<T: Send + 'static> Receiver<T> {
         }
     }
 
+    /// Out of line, as a batch comes here once, and each message past it.
     #[inline(never)]
     fn end_batch(&mut self, haste: Haste) {
         let ended = self.present.take();
