@@ -1,6 +1,7 @@
 //! One connection to one peer: the parts of it that are pure, and the tasks that carry it.
 
 mod backoff;
+mod beats;
 mod driven;
 mod flow;
 mod handshake;

@@ -8,13 +8,11 @@ use std::{
     },
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, MissedTickBehavior, interval_at},
-};
+use tokio::sync::Notify;
 
 use super::{
     Outbox, ProtocolError, Verdict,
+    beats::Beats,
     flow::TELL_AFTER,
     liveness::Liveness,
     outbox::{Asleep, Urgent},
@@ -116,7 +114,19 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     lately: AtomicBool,
+    /// For the writer, who may have to wait for the first of all.
     first: Notify,
+    /// For who sends heartbeats, and looks whether there were any since the last one.
+    again: Notify,
+}
+
+impl Heard {
+    fn note(&self) {
+        if !self.lately.swap(true, Relaxed) {
+            self.first.notify_one();
+            self.again.notify_one();
+        }
+    }
 }
 
 impl Session {
@@ -132,9 +142,7 @@ impl Session {
                 Ok(Received::Frames) => {}
             }
             self.outbox.on_heard(batch.len());
-            if !self.heard.lately.swap(true, Relaxed) {
-                self.heard.first.notify_one();
-            }
+            self.heard.note();
             self.counters.received.add_frames(batch.len(), batch.bytes());
             let mut messages = 0;
             while let Some(frame) = batch.pop() {
@@ -158,15 +166,14 @@ impl Session {
     /// own, as whoever has something to send or to read would have to look at the time with each message.
     pub(crate) async fn watch(self, side: Side) -> Cut {
         let Times { heartbeat: period, suspect, silence, .. } = self.times;
-        let mut beats = interval_at(Instant::now() + period, period);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats = Beats::new(period, side);
         let mut liveness = Liveness::new(period, suspect, silence);
         let mut speaks = side == Side::Dialler;
         loop {
             if speaks {
                 self.outbox.control(Control::Beat(self.endpoint.beat()));
             }
-            beats.tick().await;
+            beats.next(&self.heard.again).await;
             let heard = self.heard.lately.swap(false, Relaxed);
             let verdict = liveness.on_beat(heard);
             if verdict == Verdict::Dead {

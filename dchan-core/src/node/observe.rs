@@ -10,8 +10,8 @@ use crate::{
     metrics::{ListMetrics, Metrics, NamespaceMetrics},
 };
 
-/// How often the node looks at itself.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the node looks at itself. Nothing waits for it, and an idle node wakes up for it.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Node {
     /// What the node can say of itself in numbers. Costs a lock for each peer and lane, a moment long
