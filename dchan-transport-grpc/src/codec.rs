@@ -126,7 +126,10 @@ impl Decoder {
 
 /// Reads what is in front of a message.
 fn prefix(from: &mut impl Buf) -> Result<usize, Malformed> {
-    let (compressed, len) = (from.get_u8(), from.get_u32() as usize);
+    let mut prefix = [0; PREFIX];
+    from.copy_to_slice(&mut prefix);
+    let [compressed, len @ ..] = prefix;
+    let len = u32::from_be_bytes(len) as usize;
     if compressed != 0 {
         return Err(malformed("a message is compressed, though none may be"));
     }
@@ -145,8 +148,8 @@ fn message(from: &mut impl Buf, frames: &mut FrameBatch) -> Result<(), Malformed
                 if count > MAX_FRAMES {
                     return Err(malformed("too many frames in a message"));
                 }
-                let len = field_len(from)?;
-                frames.push(frame(&mut from.take(len))?);
+                let len = field_len(from, 0)?;
+                frames.push(frame(from, len)?);
             }
             (tag, wire) => skip(wire, tag, from)?,
         }
@@ -154,20 +157,25 @@ fn message(from: &mut impl Buf, frames: &mut FrameBatch) -> Result<(), Malformed
     Ok(())
 }
 
-fn frame(from: &mut impl Buf) -> Result<Frame, Malformed> {
+/// A frame of so many bytes.
+fn frame(from: &mut impl Buf, len: usize) -> Result<Frame, Malformed> {
     let mut frame = Frame::new(LaneId(0), Bytes::new());
-    while from.has_remaining() {
+    let behind = from.remaining() - len;
+    while from.remaining() > behind {
         match decode_key(from).map_err(malformed)? {
             (1, WireType::Varint) => {
                 frame.lane = LaneId(decode_varint(from).map_err(malformed)?);
             }
             (2, WireType::LengthDelimited) => {
-                let len = field_len(from)?;
+                let len = field_len(from, behind)?;
                 frame.payload = from.copy_to_bytes(len);
             }
             (3, WireType::Varint) => frame.last = decode_varint(from).map_err(malformed)? != 0,
             (tag, wire) => skip(wire, tag, from)?,
         }
+    }
+    if from.remaining() < behind {
+        return Err(malformed("a field is longer than its message"));
     }
     if frame.payload.len() > Frame::MAX {
         return Err(malformed("a frame is too long"));
@@ -175,11 +183,12 @@ fn frame(from: &mut impl Buf) -> Result<Frame, Malformed> {
     Ok(frame)
 }
 
-/// The length of a field that is all here.
-fn field_len(from: &mut impl Buf) -> Result<usize, Malformed> {
+/// The length of a field that is all here, with so many bytes behind it at least.
+fn field_len(from: &mut impl Buf, behind: usize) -> Result<usize, Malformed> {
     let len = decode_varint(from).map_err(malformed)?;
+    let most = from.remaining().saturating_sub(behind);
     match usize::try_from(len) {
-        Ok(len) if len <= from.remaining() => Ok(len),
+        Ok(len) if len <= most => Ok(len),
         _ => Err(malformed("a field is longer than its message")),
     }
 }

@@ -61,9 +61,10 @@ struct GrpcSink {
 impl GrpcSink {
     /// Waits until HTTP/2 holds less than it may.
     async fn room(&mut self) -> Result<(), h2::Error> {
-        if self.outgoing.capacity() == 0 {
-            self.outgoing.reserve_capacity(SEND_BUFFER);
+        if self.outgoing.capacity() > 0 {
+            return Ok(());
         }
+        self.outgoing.reserve_capacity(SEND_BUFFER);
         if self.outgoing.capacity() > 0 {
             return Ok(());
         }
@@ -99,10 +100,12 @@ impl FrameSink for GrpcSink {
         self.room().await.map_err(|error| self.error("send to", &error))?;
         let (http, outgoing) = (&self.http, &mut self.outgoing);
         let sent = http.drive_after(|| {
-            while !batch.is_empty() && outgoing.capacity() > 0 {
+            loop {
                 outgoing.send_data(codec::encode(batch), false)?;
+                if batch.is_empty() || outgoing.capacity() == 0 {
+                    return Ok(());
+                }
             }
-            Ok(())
         });
         sent.map_err(|error| self.error("send to", &error))
     }

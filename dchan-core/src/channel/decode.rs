@@ -82,27 +82,26 @@ impl<T: Send + 'static> Present<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Present<T> {
-    /// The next message, decoded. One that came in pieces is put together in `whole`.
+    /// The next message, decoded, if it is one of many in a frame.
     #[inline(always)]
-    pub(super) fn next(&mut self, whole: &mut Whole) -> Option<Item<T>> {
+    pub(super) fn next_record(&mut self) -> Option<Item<T>> {
         match &mut self.items {
             Items::Records(records) => records.take(|flags, body| decode(flags, body, None)),
-            others => others.next(whole),
+            _ => None,
         }
     }
-}
 
-impl<T: DeserializeOwned + Send + 'static> Items<T> {
-    /// The next message of all but records.
+    /// The next message, decoded. One that came in pieces is put together in `whole`.
     #[inline(never)]
-    fn next(&mut self, whole: &mut Whole) -> Option<Item<T>> {
-        match self {
-            Self::Records(_) | Self::Single(Single { returned: true, .. }) => None,
-            Self::Single(Single { flags, pieces, receipt, returned }) => {
+    pub(super) fn next(&mut self, whole: &mut Whole) -> Option<Item<T>> {
+        match &mut self.items {
+            Items::Records(_) => self.next_record(),
+            Items::Single(Single { returned: true, .. }) => None,
+            Items::Single(Single { flags, pieces, receipt, returned }) => {
                 *returned = true;
                 Some(whole.of(pieces, |body| decode(*flags, body, receipt.clone())))
             }
-            Self::Values(queue, _) => {
+            Items::Values(queue, _) => {
                 Values::<T>::of_mut(&mut **queue)?.0.pop_front().map(|item| Item {
                     value: Some(item.value),
                     flags: item.flags,
@@ -110,11 +109,11 @@ impl<T: DeserializeOwned + Send + 'static> Items<T> {
                     receipt: item.receipt,
                 })
             }
-            Self::Alien(queue, bytes) if queue.len() > 0 => {
+            Items::Alien(queue, bytes) if queue.len() > 0 => {
                 let (flags, receipt) = (Flags::default(), queue.skip());
                 Some(Item { value: None, flags, bytes: *bytes, receipt })
             }
-            Self::Alien(..) => None,
+            Items::Alien(..) => None,
         }
     }
 }
