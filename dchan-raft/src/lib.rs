@@ -40,7 +40,7 @@ extern crate self as dchan_raft;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
-#[path = "../tests/net/mod.rs"]
+#[path = "../tests/cluster/net/mod.rs"]
 mod net;
 
 pub use config::{ConfigError, Limits, RaftConfig, Times, Writes};

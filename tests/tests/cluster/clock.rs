@@ -1,7 +1,4 @@
 //! Clusters whose clock jumps by an hour while messages move: a machine that was suspended.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod founders;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +7,9 @@ use dchan_conformance::{
     tcp::TcpTransport,
 };
 use dchan_core::Faults;
-use founders::{leader, stop_all, three};
 use tokio::time::{advance, sleep};
+
+use crate::founders::{leader, stop_all, three};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -1,14 +1,11 @@
 //! The same again and again, with other seeds: what happens one time in twenty counts too.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod net;
-
 use std::time::Duration;
 
 use dchan_core::Membership;
-use net::{Cluster, config, leader};
 use tokio::time::Instant;
+
+use crate::net::{Cluster, config, leader};
 
 const LIMIT: Duration = Duration::from_secs(2);
 

@@ -1,5 +1,4 @@
 //! The QUIC transport keeps the contract.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -1,14 +1,11 @@
 //! How clusters come to be, and how nodes join them.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod net;
-
 use std::time::Duration;
 
 use dchan_core::{Addr, Membership};
-use net::{Cluster, addr, config, leader, receivers};
 use tokio::time::Instant;
+
+use crate::net::{self, Cluster, addr, config, leader, receivers};
 
 #[tokio::test(start_paused = true)]
 async fn three_nodes_found_a_cluster() {

@@ -1,7 +1,4 @@
 //! Clusters whose founders' data directories are damaged, copied or wiped while messages flow.
-#![allow(clippy::unwrap_used)]
-
-mod founders;
 
 use std::{
     fs, io,
@@ -16,15 +13,16 @@ use std::{
 use dchan_conformance::cluster::{Cluster, Message, Oracle, Spot, message, stop, until};
 use dchan_core::{MembershipError, Node, NotReady, OpenError, Receiver, Sender, StartError};
 use dchan_raft::{DataDir, DataDirError, NewError, RaftConfig, RaftMembership};
-use founders::{
-    disk::{Disk, start_on},
-    home, leader, open, quick, start, stop_all,
-};
 use futures::future::join_all;
 use tempfile::TempDir;
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
+};
+
+use crate::founders::{
+    disk::{Disk, start_on},
+    home, leader, open, quick, start, stop_all,
 };
 
 dchan_conformance::cluster_tests![

@@ -1,5 +1,4 @@
 //! What a sender holds for a receiver that takes nothing.
-#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

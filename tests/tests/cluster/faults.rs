@@ -1,5 +1,4 @@
 //! Connections that break in every way while messages move.
-#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,18 +1,16 @@
 //! Storms: everybody wants something at once. Elections and times are shown.
 //!
 //! `DCHAN_STORM=1` runs them in full; otherwise they are short enough for each run of all tests.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod founders;
 
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Kind, Message, Oracle, Spot, until};
 use dchan_core::{Namespace, Node};
 use dchan_raft::DataDir;
-use founders::{home, leader, open, start, stop_all};
 use futures::future::{join_all, try_join_all};
 use tokio::{task::JoinHandle, time::Instant};
+
+use crate::founders::{home, leader, open, start, stop_all};
 
 dchan_conformance::cluster_tests![
     a_burst_of_registrations,

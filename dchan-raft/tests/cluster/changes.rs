@@ -1,15 +1,12 @@
 //! Changes: from any node, through changes of the leader, all or none.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod net;
-
 use std::{sync::Arc, time::Duration};
 
 use dchan_core::{Change, Membership, MembershipError};
 use futures::future::join_all;
-use net::{Cluster, config, leader, receivers};
 use tokio::time::Instant;
+
+use crate::net::{Cluster, config, leader, receivers};
 
 #[tokio::test(start_paused = true)]
 async fn every_node_can_register() {

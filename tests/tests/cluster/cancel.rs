@@ -1,5 +1,4 @@
 //! Every public async function is dropped at every await point: nothing is lost, nobody is disturbed.
-#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,4 @@
 //! Both memberships keep the contract.
-#![allow(clippy::unwrap_used)]
-
-mod founders;
 
 use std::{
     sync::{
@@ -20,6 +17,8 @@ use dchan_conformance::{
 use dchan_core::{Addr, Incarnation, NodeId, StaticMembership};
 use dchan_raft::{RaftConfig, RaftMembership, Writes};
 use tempfile::TempDir;
+
+use crate::founders;
 
 fn cluster(kind: Kind) -> Cluster {
     Cluster::with_seed(kind, Arc::new(TcpTransport), fastrand::u64(..))

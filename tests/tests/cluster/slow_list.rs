@@ -1,6 +1,5 @@
 //! Futures are dropped at each of their await points while the list takes its time, fails, and makes
 //! changes that nobody waits for any more: no ghost stays on it, and nothing is lost.
-#![allow(clippy::unwrap_used)]
 
 use std::{future::IntoFuture, sync::Arc, time::Duration};
 

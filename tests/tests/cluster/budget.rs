@@ -1,5 +1,4 @@
 //! What a node holds for all receivers together, and who waits when that is used up.
-#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

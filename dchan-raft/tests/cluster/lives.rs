@@ -1,14 +1,11 @@
 //! Nodes that fall silent, come back, and leave.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod net;
-
 use std::time::Duration;
 
 use dchan_core::{Membership, MembershipError};
-use net::{Cluster, Node, config, leader, receivers};
 use tokio::time::Instant;
+
+use crate::net::{Cluster, Node, config, leader, receivers};
 
 #[tokio::test(start_paused = true)]
 async fn a_learner_without_a_lease_is_removed_and_comes_back_in_a_new_life() {

@@ -1,5 +1,4 @@
 //! Messages between nodes that nobody disturbs.
-#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

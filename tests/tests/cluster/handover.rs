@@ -1,5 +1,4 @@
 //! Receivers and nodes that come and go while messages move.
-#![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,5 +1,4 @@
 //! Room at a receiver: who waits for it, who keeps it, and who finds none.
-#![allow(clippy::unwrap_used)]
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,16 +1,13 @@
 //! In real time, with the thread that writes to disk.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod net;
-
 use std::time::Duration;
 
 use dchan_core::Membership;
 use dchan_raft::Writes;
 use futures::future::join_all;
-use net::{Cluster, config, leader, receivers};
 use tokio::time::Instant;
+
+use crate::net::{self, Cluster, config, leader, receivers};
 
 /// How often a machine may be busy with others: what is slow by itself is so each time.
 const ATTEMPTS: usize = 10;

@@ -2,7 +2,6 @@
 //!
 //! Some thousand are dropped in each test while they wait; `DCHAN_CANCELLATIONS` sets another number,
 //! and `DCHAN_TEST_SECS` how long that may take.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
     future::IntoFuture,

@@ -1,13 +1,11 @@
 //! Clusters that keep their list by Raft.
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod founders;
 
 use std::{sync::Arc, time::Duration};
 
 use dchan_conformance::cluster::{Cluster, Message, Oracle, stop, until};
-use founders::{leader, stop_all, three};
 use tokio::time::Instant;
+
+use crate::founders::{leader, stop_all, three};
 
 dchan_conformance::cluster_tests![
     a_cold_cluster_is_quick,

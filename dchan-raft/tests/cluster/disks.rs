@@ -1,9 +1,5 @@
 //! Directories that were copied or wiped.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod net;
-
 use std::{
     fs,
     path::Path,
@@ -12,9 +8,10 @@ use std::{
 };
 
 use dchan_core::{Membership, MembershipError};
-use net::{Cluster, Node, config, leader, receivers};
 use tokio::time::{sleep, timeout};
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::net::{self, Cluster, Node, config, leader, receivers};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

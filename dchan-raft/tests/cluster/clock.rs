@@ -1,14 +1,11 @@
 //! Clocks that jump: a machine that was asleep finds that everything is an hour late.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
-
-mod net;
-
 use std::time::Duration;
 
 use dchan_core::Membership;
-use net::{Cluster, config, leader, receivers};
 use tokio::time::{Instant, advance, sleep};
+
+use crate::net::{Cluster, config, leader, receivers};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
