@@ -90,6 +90,14 @@ impl Side for Sockets {
         framed::read(stream, read).await
     }
 
+    async fn recv_while(
+        &mut self,
+        take: impl FnMut(Msg) -> anyhow::Result<bool> + Send,
+    ) -> anyhow::Result<()> {
+        let Socket { stream, read, .. } = self.0.first();
+        framed::read_while(stream, read, take).await
+    }
+
     async fn end(mut self) -> anyhow::Result<()> {
         self.push().await?;
         for socket in self.0.all() {

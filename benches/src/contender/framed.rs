@@ -13,6 +13,23 @@ pub(super) fn buffer() -> BytesMut {
     BytesMut::with_capacity(4 * BATCH)
 }
 
+/// Reads messages for as long as `take` asks for more.
+pub(super) async fn read_while(
+    from: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    mut take: impl FnMut(Msg) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    loop {
+        while let Some(message) = Msg::take(buffer)? {
+            if !take(message)? {
+                return Ok(());
+            }
+        }
+        buffer.reserve(BATCH);
+        anyhow::ensure!(from.read_buf(buffer).await? > 0, "the peer went away");
+    }
+}
+
 /// Reads the next message, if another one comes.
 pub(super) async fn read(
     from: &mut (impl AsyncRead + Unpin),

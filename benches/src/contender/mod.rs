@@ -113,6 +113,22 @@ pub trait Side: Send + 'static {
     /// dropped once it is known that no message is left.
     fn recv(&mut self) -> impl Future<Output = anyhow::Result<Option<Msg>>> + Send;
 
+    /// Receives for as long as `take` asks for more. A message that [`recv`](Self::recv) hands up through some
+    /// functions is copied by each of them: at 16 bytes that takes as long as all else that a socket needs.
+    fn recv_while(
+        &mut self,
+        mut take: impl FnMut(Msg) -> anyhow::Result<bool> + Send,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send {
+        async move {
+            while let Some(message) = self.recv().await? {
+                if !take(message)? {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("the other side went away")
+        }
+    }
+
     /// Waits until all that was sent is there, or surely will be, and checks what can be checked. On a
     /// sender's end it may wait until receivers whose [`recv`](Self::recv) has found nothing have ended.
     fn end(self) -> impl Future<Output = anyhow::Result<()>> + Send;

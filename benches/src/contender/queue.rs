@@ -63,6 +63,18 @@ impl Side for Ends {
         Ok(self.incoming.recv().await)
     }
 
+    async fn recv_while(
+        &mut self,
+        mut take: impl FnMut(Msg) -> anyhow::Result<bool> + Send,
+    ) -> anyhow::Result<()> {
+        while let Some(message) = self.incoming.recv().await {
+            if !take(message)? {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the sender has gone")
+    }
+
     async fn end(self) -> anyhow::Result<()> {
         Ok(())
     }

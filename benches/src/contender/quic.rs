@@ -123,6 +123,14 @@ impl Side for Streams {
         framed::read(incoming, read).await
     }
 
+    async fn recv_while(
+        &mut self,
+        take: impl FnMut(Msg) -> anyhow::Result<bool> + Send,
+    ) -> anyhow::Result<()> {
+        let Stream { incoming, read, .. } = self.all.first();
+        framed::read_while(incoming, read, take).await
+    }
+
     async fn end(self) -> anyhow::Result<()> {
         for stream in self.all {
             let Stream { endpoint, connection, out, writer, mut incoming, mut read } = stream;

@@ -31,6 +31,7 @@ impl Msg {
     /// # Errors
     ///
     /// None that a message could cause.
+    #[inline]
     pub fn write(&self, out: &mut impl BufMut) -> anyhow::Result<()> {
         postcard::serialize_with_flavor(self, Into(out)).context("encode")
     }
@@ -51,6 +52,7 @@ impl Msg {
     /// # Errors
     ///
     /// These are the bytes of something else.
+    #[inline]
     pub fn decode(bytes: &[u8]) -> anyhow::Result<Self> {
         postcard::from_bytes(bytes).context("decode")
     }
@@ -60,6 +62,7 @@ impl Msg {
     /// # Errors
     ///
     /// None that a message could cause.
+    #[inline]
     pub fn put(&self, out: &mut Vec<u8>) -> anyhow::Result<()> {
         let at = out.len();
         out.extend_from_slice(&[0; 4]);
@@ -74,6 +77,7 @@ impl Msg {
     /// # Errors
     ///
     /// These are the bytes of something else.
+    #[inline]
     pub fn take(from: &mut impl Buf) -> anyhow::Result<Option<Self>> {
         let bytes = from.chunk();
         let Some(len) = bytes.first_chunk().map(|len| u32::from_le_bytes(*len) as usize) else {

@@ -8,6 +8,7 @@ pub(super) struct Order {
 
 impl Order {
     /// Whether there is more to come.
+    #[inline]
     pub(super) fn accept(&mut self, message: &Msg) -> anyhow::Result<bool> {
         if message.is_end() {
             return Ok(false);

@@ -24,17 +24,26 @@ impl Source {
         let lasts = Duration::from_secs_f64(point.secs);
         Self { body, next: first, first, began: Instant::now(), lasts }
     }
+
+    /// Whether the time is not up.
+    #[inline]
+    pub(super) fn has_more(&self) -> bool {
+        let looks = self.next.is_multiple_of(32) && self.next > self.first;
+        !looks || self.began.elapsed() < self.lasts
+    }
+
+    /// The next message.
+    #[inline]
+    pub(super) fn make(&mut self) -> Msg {
+        self.next += 1;
+        Msg { id: self.next - 1, body: self.body.clone() }
+    }
 }
 
 impl Iterator for Source {
     type Item = Msg;
 
     fn next(&mut self) -> Option<Msg> {
-        let looks = self.next.is_multiple_of(32) && self.next > self.first;
-        if looks && self.began.elapsed() >= self.lasts {
-            return None;
-        }
-        self.next += 1;
-        Some(Msg { id: self.next - 1, body: self.body.clone() })
+        self.has_more().then(|| self.make())
     }
 }

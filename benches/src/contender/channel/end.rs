@@ -44,6 +44,19 @@ impl Side for End {
         Ok(receiver.recv().await?)
     }
 
+    async fn recv_while(
+        &mut self,
+        mut take: impl FnMut(Msg) -> anyhow::Result<bool> + Send,
+    ) -> anyhow::Result<()> {
+        let receiver = self.receiver.as_mut().context("this side does not receive")?;
+        while let Some(message) = receiver.recv().await? {
+            if !take(message)? {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the receiver was closed")
+    }
+
     async fn end(self) -> anyhow::Result<()> {
         if let Some(sender) = self.sender {
             sender.flush().await?;

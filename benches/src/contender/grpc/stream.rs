@@ -107,6 +107,21 @@ impl<P: Payload> Side for Calls<P> {
         }
     }
 
+    async fn recv_while(
+        &mut self,
+        mut take: impl FnMut(Msg) -> anyhow::Result<bool> + Send,
+    ) -> anyhow::Result<()> {
+        loop {
+            while let Some(message) = self.rest.as_mut().map_or(Ok(None), P::unpack)? {
+                if !take(message)? {
+                    return Ok(());
+                }
+            }
+            self.rest = self.incoming[0].message().await?;
+            anyhow::ensure!(self.rest.is_some(), "the call has ended");
+        }
+    }
+
     async fn end(mut self) -> anyhow::Result<()> {
         drop(self.out);
         for incoming in &mut self.incoming {
