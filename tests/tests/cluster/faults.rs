@@ -225,7 +225,8 @@ async fn one_end_gives_up_and_the_other_does_not(cluster: Arc<Cluster>) {
 }
 
 async fn simultaneous_starts(cluster: Arc<Cluster>) {
-    let rounds = 50;
+    // That a connection of datagrams is gone is known by its silence: some seconds each time.
+    let rounds = if cluster.kind == Kind::Quic { 15 } else { 50 };
     for _ in 0..rounds {
         let cluster = Cluster::again(&cluster);
         let (a, b) = tokio::join!(cluster.node(), cluster.node());
