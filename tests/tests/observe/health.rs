@@ -188,17 +188,18 @@ async fn what_a_membership_reports_is_health() {
     let (capture, _guard) = Capture::start();
     let node =
         Node::start(options("a:1"), transport(&network, "a:1"), ailing.clone()).await.unwrap();
-    let second = Duration::from_secs(2);
+    // Longer than the node takes to look at itself again.
+    let enough = Duration::from_secs(3);
     ailing.status.lock().fault = Some("the disk is full".into());
     assert_eq!(node.health().reasons, [NotReady::Fault { what: "the disk is full".into() }]);
     assert!(node.health().live);
-    tokio::time::sleep(second).await;
+    tokio::time::sleep(enough).await;
     ailing.status.lock().fault = None;
-    tokio::time::sleep(second).await;
+    tokio::time::sleep(enough).await;
     assert!(is_ready(&node));
     ailing.status.lock().stopped = true;
     assert!(!node.health().live);
-    tokio::time::sleep(second).await;
+    tokio::time::sleep(enough).await;
     let told: Vec<_> = capture
         .lines()
         .into_iter()
