@@ -13,7 +13,7 @@ pub(super) fn buffer() -> BytesMut {
     BytesMut::with_capacity(4 * BATCH)
 }
 
-/// Reads messages for as long as `take` asks for more.
+/// Reads messages for as long as `take` asks for more, or until the peer has ended.
 pub(super) async fn read_while(
     from: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
@@ -26,7 +26,10 @@ pub(super) async fn read_while(
             }
         }
         buffer.reserve(BATCH);
-        anyhow::ensure!(from.read_buf(buffer).await? > 0, "the peer went away");
+        if from.read_buf(buffer).await? == 0 {
+            anyhow::ensure!(buffer.is_empty(), "the peer went away within a message");
+            return Ok(());
+        }
     }
 }
 
@@ -35,14 +38,11 @@ pub(super) async fn read(
     from: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
 ) -> anyhow::Result<Option<Msg>> {
-    loop {
-        if let Some(message) = Msg::take(buffer)? {
-            return Ok(Some(message));
-        }
-        buffer.reserve(BATCH);
-        if from.read_buf(buffer).await? == 0 {
-            anyhow::ensure!(buffer.is_empty(), "the peer went away within a message");
-            return Ok(None);
-        }
-    }
+    let mut next = None;
+    let take = |message| {
+        next = Some(message);
+        Ok(false)
+    };
+    read_while(from, buffer, take).await?;
+    Ok(next)
 }

@@ -113,8 +113,9 @@ pub trait Side: Send + 'static {
     /// dropped once it is known that no message is left.
     fn recv(&mut self) -> impl Future<Output = anyhow::Result<Option<Msg>>> + Send;
 
-    /// Receives for as long as `take` asks for more. A message that [`recv`](Self::recv) hands up through some
-    /// functions is copied by each of them: at 16 bytes that takes as long as all else that a socket needs.
+    /// Receives for as long as `take` asks for more, or until the senders have ended. A message that
+    /// [`recv`](Self::recv) hands up through some functions is copied by each of them: at 16 bytes that takes a sixth of
+    /// the time that a socket needs.
     fn recv_while(
         &mut self,
         mut take: impl FnMut(Msg) -> anyhow::Result<bool> + Send,
@@ -122,10 +123,10 @@ pub trait Side: Send + 'static {
         async move {
             while let Some(message) = self.recv().await? {
                 if !take(message)? {
-                    return Ok(());
+                    break;
                 }
             }
-            anyhow::bail!("the other side went away")
+            Ok(())
         }
     }
 

@@ -134,10 +134,7 @@ impl Side for Streams {
     async fn end(self) -> anyhow::Result<()> {
         for stream in self.all {
             let Stream { endpoint, connection, out, writer, mut incoming, mut read } = stream;
-            let rest = async {
-                while framed::read(&mut incoming, &mut read).await?.is_some() {}
-                anyhow::Ok(())
-            };
+            let rest = async { framed::read_while(&mut incoming, &mut read, |_| Ok(true)).await };
             let finish = async {
                 drop(out);
                 writer.await?

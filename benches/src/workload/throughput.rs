@@ -13,13 +13,14 @@ pub(super) async fn send(point: &Point, side: &mut impl Side) -> anyhow::Result<
 
 pub(super) async fn receive(side: &mut impl Side) -> anyhow::Result<Report> {
     let mut order = Order::default();
-    let mut began = None;
+    let (mut began, mut more) = (None, true);
     let take = |message| {
-        let more = order.accept(&message)?;
+        more = order.accept(&message)?;
         began.get_or_insert_with(clock::now);
         Ok(more)
     };
     side.recv_while(take).await?;
+    anyhow::ensure!(!more, "the other side went away");
     let ended = clock::now();
     let began = began.unwrap_or(ended);
     Ok(Report { count: order.next, secs: ended - began, began, ..Report::default() })

@@ -96,15 +96,13 @@ impl<P: Payload> Side for Calls<P> {
     }
 
     async fn recv(&mut self) -> anyhow::Result<Option<Msg>> {
-        loop {
-            if let Some(message) = self.rest.as_mut().map_or(Ok(None), P::unpack)? {
-                return Ok(Some(message));
-            }
-            self.rest = self.incoming[0].message().await?;
-            if self.rest.is_none() {
-                return Ok(None);
-            }
-        }
+        let mut next = None;
+        let take = |message| {
+            next = Some(message);
+            Ok(false)
+        };
+        self.recv_while(take).await?;
+        Ok(next)
     }
 
     async fn recv_while(
@@ -118,7 +116,9 @@ impl<P: Payload> Side for Calls<P> {
                 }
             }
             self.rest = self.incoming[0].message().await?;
-            anyhow::ensure!(self.rest.is_some(), "the call has ended");
+            if self.rest.is_none() {
+                return Ok(());
+            }
         }
     }
 
