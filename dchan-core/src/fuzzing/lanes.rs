@@ -59,9 +59,9 @@ pub(super) struct Nobody;
 
 impl Upstream for Nobody {
     fn resumed(&self, _: Epoch, _: Resumed) {}
-    fn owe(&self, _: LaneId) {}
-    fn owe_with_more(&self, _: LaneId) {}
-    fn reclaim(&self, _: LaneId) {}
+    fn owe(&self, _: Epoch, _: LaneId) {}
+    fn owe_with_more(&self, _: Epoch, _: LaneId) {}
+    fn reclaim(&self, _: Epoch, _: LaneId) {}
     fn stop(&self, _: LaneId) {}
     fn closed(&self, _: Closed) {}
     fn watch(&self, _: &Arc<Inbox>) -> bool {
@@ -192,7 +192,7 @@ impl Receiving {
             14 => {
                 self.epoch += u64::from(input.flag());
                 let attach = self.attach(input);
-                self.inbox.with(|core| core.attach(slot, self.epoch, &attach));
+                self.inbox.attach(slot, self.epoch, &attach);
                 Ok(())
             }
             _ => {

@@ -35,6 +35,8 @@ pub(crate) struct Core {
     lost: VecDeque<NodeId>,
     /// Lanes whose sender is told when the application comes for more.
     untold: Vec<SlotId>,
+    /// Somebody will look soon how far the receiver is in its batch.
+    watched: bool,
     notices: Vec<Notice>,
     /// Somebody delivers notices: who has more leaves them to that one, so that they keep their order.
     telling: bool,
@@ -84,9 +86,9 @@ pub(crate) enum Next {
 /// Something that others are told once the lock is free.
 pub(crate) enum Notice {
     Resumed(Arc<dyn Upstream>, Epoch, Resumed),
-    Owe(Arc<dyn Upstream>, LaneId),
-    OweWithMore(Arc<dyn Upstream>, LaneId),
-    Reclaim(Arc<dyn Upstream>, LaneId),
+    Owe(Arc<dyn Upstream>, Epoch, LaneId),
+    OweWithMore(Arc<dyn Upstream>, Epoch, LaneId),
+    Reclaim(Arc<dyn Upstream>, Epoch, LaneId),
     Stop(Arc<dyn Upstream>, LaneId),
     Closed(Arc<dyn Upstream>, Closed),
     Granted(Arc<dyn LocalSender>),
@@ -99,9 +101,9 @@ impl Notice {
     pub(crate) fn deliver(self) {
         match self {
             Self::Resumed(upstream, epoch, resumed) => upstream.resumed(epoch, resumed),
-            Self::Owe(upstream, lane) => upstream.owe(lane),
-            Self::OweWithMore(upstream, lane) => upstream.owe_with_more(lane),
-            Self::Reclaim(upstream, lane) => upstream.reclaim(lane),
+            Self::Owe(upstream, epoch, lane) => upstream.owe(epoch, lane),
+            Self::OweWithMore(upstream, epoch, lane) => upstream.owe_with_more(epoch, lane),
+            Self::Reclaim(upstream, epoch, lane) => upstream.reclaim(epoch, lane),
             Self::Stop(upstream, lane) => upstream.stop(lane),
             Self::Closed(upstream, closed) => upstream.closed(closed),
             Self::Granted(sender) => sender.granted(),
@@ -126,6 +128,7 @@ impl Core {
             report_lost,
             lost: VecDeque::new(),
             untold: Vec::new(),
+            watched: false,
             notices: Vec::new(),
             telling: false,
             idle: false,

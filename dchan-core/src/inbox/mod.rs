@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::{
     LaneId, Namespace, NodeId, ReceiverId,
     lane::{Amount, AnyQueue, Epoch, Ledger, ReceiptCell, SlotId},
-    wire::{Closed, Flags, Records, Resumed},
+    wire::{Attach, Closed, Flags, Records, Resumed},
 };
 
 pub(crate) use self::core::{Core, Next, State};
@@ -34,8 +34,6 @@ pub(crate) struct Inbox {
     waker: AtomicWaker,
     /// How far the receiver is in its present batch. Only the receiver writes it; anyone may look.
     progress: Progress,
-    /// Somebody will look at `progress` soon.
-    watched: AtomicBool,
 }
 
 /// How far a receiver is in a batch.
@@ -66,18 +64,18 @@ impl Progress {
 pub(crate) trait Upstream: Send + Sync {
     /// Answer the introduction of a lane, in the connection that it came through.
     fn resumed(&self, epoch: Epoch, resumed: Resumed);
-    /// Tell the sender of its credit, soon.
-    fn owe(&self, lane: LaneId);
+    /// Tell the sender of its credit, soon, in the connection that the lane is in.
+    fn owe(&self, epoch: Epoch, lane: LaneId);
     /// The same with the next thing that is sent there.
-    fn owe_with_more(&self, lane: LaneId);
-    /// Ask the sender for credit that it does not need.
-    fn reclaim(&self, lane: LaneId);
+    fn owe_with_more(&self, epoch: Epoch, lane: LaneId);
+    /// Ask the sender for credit that it does not need, in the connection that the lane is in.
+    fn reclaim(&self, epoch: Epoch, lane: LaneId);
     /// Tell the sender to hand nothing more.
     fn stop(&self, lane: LaneId);
     /// The lane is over.
     fn closed(&self, closed: Closed);
-    /// Look at how far the receiver is within a heartbeat or so. `false`: there is no connection, nor anything
-    /// to tell.
+    /// [Look](Inbox::look) at how far the receiver is within a heartbeat or so. `false`: there is no connection,
+    /// nor anybody to tell.
     fn watch(&self, inbox: &Arc<Inbox>) -> bool;
 }
 
@@ -184,7 +182,6 @@ impl Inbox {
             core: Mutex::new(Core::new(capacity, max_message, report_lost)),
             waker: AtomicWaker::new(),
             progress: Progress::default(),
-            watched: AtomicBool::new(false),
         })
     }
 
@@ -285,55 +282,48 @@ impl Inbox {
         haste: Haste,
         spare: Option<Box<dyn AnyQueue>>,
     ) -> Option<Batch> {
-        let (batch, upstream) = self.with(|core| {
+        self.with(|core| {
             core.keep_spare(spare);
             let batch = core.end_batch(self.progress.get(), haste);
-            let upstream = batch.as_ref().and_then(|batch| self.begin(core, batch));
-            (batch, upstream)
-        });
-        self.watch(upstream);
-        batch
+            if batch.is_some() {
+                self.begin(core);
+            }
+            batch
+        })
     }
 
     /// The receiver has come for more.
     pub(crate) fn next(self: &Arc<Self>) -> Next {
-        let (next, upstream) = self.with(|core| {
+        self.with(|core| {
             core.sync(self.progress.get(), Haste::None);
             let next = core.next();
-            let upstream = match &next {
-                Next::Batch(batch) => self.begin(core, batch),
-                _ => None,
-            };
-            (next, upstream)
-        });
-        self.watch(upstream);
-        next
+            if let Next::Batch(_) = next {
+                self.begin(core);
+            }
+            next
+        })
     }
 
-    /// A batch begins. Returns who has to look how far the receiver has come, unless somebody will.
-    fn begin(&self, core: &Core, batch: &Batch) -> Option<Arc<dyn Upstream>> {
+    fn begin(self: &Arc<Self>, core: &mut Core) {
         self.progress.set(Amount::default());
         self.progress.returned.store(0, Ordering::SeqCst);
-        if self.watched.load(Ordering::Relaxed) { None } else { core.upstream(batch.slot) }
+        core.watch(self);
     }
 
-    fn watch(self: &Arc<Self>, upstream: Option<Arc<dyn Upstream>>) {
-        if let Some(upstream) = upstream
-            && !self.watched.swap(true, Ordering::Relaxed)
-            && !upstream.watch(self)
-        {
-            self.watched.store(false, Ordering::Relaxed);
-        }
+    /// A lane goes on in a new connection.
+    pub(crate) fn attach(self: &Arc<Self>, slot: SlotId, epoch: Epoch, attach: &Attach) {
+        self.with(|core| {
+            core.attach(slot, epoch, attach);
+            // The receiver may be in the midst of what an earlier connection brought.
+            core.watch(self);
+        });
     }
 
     /// Somebody looks how far the receiver has come, and senders hear of it.
     pub(crate) fn look(self: &Arc<Self>) {
-        self.watched.store(false, Ordering::Relaxed);
-        let upstream = self.with(|core| {
+        self.with(|core| {
             core.sync(self.progress.get(), Haste::None);
-            core.tell_rest();
-            core.upstream_of_present()
+            core.look(self);
         });
-        self.watch(upstream);
     }
 }

@@ -120,6 +120,11 @@ impl Inbound {
         }
     }
 
+    /// The connection that the lane is in, or 0.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Whether the lane is in this connection: if not, what it says there does not count.
     pub(crate) fn is_attached(&self, epoch: Epoch) -> bool {
         epoch != 0 && epoch == self.epoch

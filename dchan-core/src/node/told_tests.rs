@@ -109,10 +109,30 @@ async fn a_flush_waits_for_no_heartbeat() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_taken_when_the_next_connection_stands_is_told_there() {
+    let mut two = Two::start().await;
+    for _ in 0..3 {
+        two.sender.send(vec![1]).await.unwrap();
+    }
+    two.take(1).await;
+    // In the midst of a batch, and there is nobody who could be told.
+    two.network.cut_all();
+    let resumed = async {
+        while two.sender.ledger().in_flight > 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), resumed).await.unwrap();
+    two.take(2).await;
+    timeout(HEARTBEAT, settled(&two.sender)).await.unwrap();
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_no_heartbeat_of_a_receiver() {
     let mut two = Two::start().await;
     two.pass(1).await;
-    let Two { a, b, sender, receiver } = two;
+    let Two { a, b, sender, receiver, .. } = two;
     timeout(AT_ONCE, a.shutdown()).await.unwrap().unwrap();
     let ledger = sender.ledger();
     assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");

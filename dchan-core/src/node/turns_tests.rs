@@ -5,6 +5,7 @@ use crate::{MemoryNetwork, Receiver, Sender, StaticMembership, metrics::Traffic}
 
 /// Two nodes, and a channel from the first to the second.
 pub(super) struct Two {
+    pub(super) network: MemoryNetwork,
     pub(super) a: Node,
     pub(super) b: Node,
     pub(super) sender: Sender<Vec<u8>>,
@@ -22,7 +23,7 @@ impl Two {
         let (a, b) = (start("a:1").await, start("b:1").await);
         let receiver = b.receiver("n").await.unwrap();
         let sender = a.sender("n").await.unwrap();
-        let mut two = Self { a, b, sender, receiver };
+        let mut two = Self { network, a, b, sender, receiver };
         // The lane stands, and nothing is on its way.
         two.sender.send(vec![0]).await.unwrap();
         two.take(1).await;

@@ -7,7 +7,11 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    Breach, LaneId, ReceiverId, inbox::Inbox, lane::SlotId, link::ProtocolError, wire::Closed,
+    Breach, LaneId, ReceiverId,
+    inbox::Inbox,
+    lane::{Epoch, SlotId},
+    link::ProtocolError,
+    wire::Closed,
 };
 
 /// The most lanes that one peer may have to one receiver at a time. An honest one has a single lane
@@ -20,8 +24,8 @@ pub(super) struct InLanes {
     entries: BTreeMap<LaneId, InEntry>,
     /// How many are live, by where they lead.
     live: HashMap<ReceiverId, usize>,
-    /// Lanes whose sender was asked for credit and has not answered, and since when.
-    asked: BTreeMap<LaneId, Instant>,
+    /// Lanes whose sender was asked for credit and has not answered: in which connection, and since when.
+    asked: BTreeMap<LaneId, (Epoch, Instant)>,
 }
 
 pub(super) enum InEntry {
@@ -79,9 +83,13 @@ impl InLanes {
     }
 
     /// The sender of a lane is asked for credit.
-    pub(super) fn ask(&mut self, id: LaneId) {
-        if self.entries.contains_key(&id) {
-            self.asked.entry(id).or_insert_with(Instant::now);
+    pub(super) fn ask(&mut self, epoch: Epoch, id: LaneId) {
+        if !self.entries.contains_key(&id) {
+            return;
+        }
+        let (asked_in, since) = self.asked.entry(id).or_insert_with(|| (epoch, Instant::now()));
+        if *asked_in < epoch {
+            (*asked_in, *since) = (epoch, Instant::now());
         }
     }
 
@@ -95,9 +103,11 @@ impl InLanes {
         self.asked.clear();
     }
 
-    /// Whether all have answered in time: others wait for that credit.
-    pub(super) fn check_answers(&self, limit: Duration) -> Result<(), ProtocolError> {
-        let late = self.asked.iter().find(|(_, since)| since.elapsed() > limit);
+    /// Whether all that were asked in that connection have answered in time: others wait for that credit.
+    pub(super) fn check_answers(&self, epoch: Epoch, limit: Duration) -> Result<(), ProtocolError> {
+        let is_late =
+            |(asked_in, since): &(Epoch, Instant)| *asked_in == epoch && since.elapsed() > limit;
+        let late = self.asked.iter().find(|(_, asked)| is_late(asked));
         late.map_or(Ok(()), |(id, _)| {
             let what = format!("lane {id}: credit that was asked back did not come in {limit:?}");
             Err(ProtocolError::new(Breach::Unanswered, what))
@@ -140,5 +150,29 @@ impl InLanes {
                 self.live.remove(&inbox.id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_asked_answers_in_that_connection_or_not_at_all() {
+        let (mut lanes, id, limit) = (InLanes::default(), LaneId(17), Duration::from_secs(1));
+        let closed = Closed { lane: id, taken: 0, skipped: Vec::new() };
+        lanes.end(closed);
+        lanes.ask(1, id);
+        tokio::time::advance(2 * limit).await;
+        lanes.check_answers(1, limit).unwrap_err();
+        lanes.check_answers(2, limit).unwrap();
+        // The second question has its own time.
+        lanes.ask(2, id);
+        lanes.check_answers(2, limit).unwrap();
+        tokio::time::advance(2 * limit).await;
+        lanes.ask(2, id);
+        lanes.check_answers(2, limit).unwrap_err();
+        lanes.answered(id);
+        lanes.check_answers(2, limit).unwrap();
     }
 }

@@ -26,8 +26,8 @@ impl Peer {
     }
 
     /// A sender may be slow to give credit back, but not for ever: others wait for it.
-    pub(super) fn check_reclaims(&self) -> Result<(), ProtocolError> {
-        self.incoming.lock().check_answers(self.shared.config.times.lane)
+    pub(super) fn check_reclaims(&self, epoch: Epoch) -> Result<(), ProtocolError> {
+        self.incoming.lock().check_answers(epoch, self.shared.config.times.lane)
     }
 
     /// The process at the other end is gone: it will not ask how its lanes ended.
@@ -93,8 +93,7 @@ impl Peer {
 
     /// A frame of a lane that is not here. Of one that was given up, its sender says that it is over.
     fn on_unknown(&self, epoch: Epoch, id: LaneId, frame: &LaneFrame) -> Result<(), ProtocolError> {
-        let present = self.outbox().is_some_and(|outbox| outbox.epoch == epoch);
-        if !present || matches!(frame, LaneFrame::Fin) {
+        if self.outbox_of(epoch).is_none() || matches!(frame, LaneFrame::Fin) {
             return Ok(());
         }
         let what = format!("data of lane {id}, which was never opened");
@@ -134,7 +133,7 @@ impl Peer {
             None => None,
         };
         if let Some((inbox, slot)) = known {
-            inbox.with(|core| core.attach(slot, epoch, attach));
+            inbox.attach(slot, epoch, attach);
             return Ok(());
         }
         if !attach.fresh {
@@ -166,6 +165,7 @@ impl Peer {
                 };
                 if let Some(slot) = known {
                     core.attach(slot, epoch, attach);
+                    core.watch(&inbox);
                     return true;
                 }
                 let opened = core.open(source, epoch, attach);
@@ -204,21 +204,21 @@ impl Upstream for Peer {
         self.control_in(epoch, Control::Resumed(resumed));
     }
 
-    fn owe(&self, lane: LaneId) {
-        if let Some(outbox) = self.outbox() {
+    fn owe(&self, epoch: Epoch, lane: LaneId) {
+        if let Some(outbox) = self.outbox_of(epoch) {
             outbox.owe(lane);
         }
     }
 
-    fn owe_with_more(&self, lane: LaneId) {
-        if let Some(outbox) = self.outbox() {
+    fn owe_with_more(&self, epoch: Epoch, lane: LaneId) {
+        if let Some(outbox) = self.outbox_of(epoch) {
             outbox.owe_with_more(lane);
         }
     }
 
-    fn reclaim(&self, lane: LaneId) {
-        self.incoming.lock().ask(lane);
-        self.control(Control::Reclaim(lane));
+    fn reclaim(&self, epoch: Epoch, lane: LaneId) {
+        self.incoming.lock().ask(epoch, lane);
+        self.control_in(epoch, Control::Reclaim(lane));
     }
 
     fn stop(&self, lane: LaneId) {
@@ -241,14 +241,46 @@ impl Upstream for Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Addr, Node, NodeId, NodeOptions, StaticMembership, memory::MemoryNetwork};
+    use crate::{
+        Addr, Node, NodeId, NodeOptions, StaticMembership, link::Rank, memory::MemoryNetwork,
+    };
+
+    async fn node(list: &Arc<StaticMembership>) -> Node {
+        let listen: Addr = "a:1".parse().unwrap();
+        let transport = MemoryNetwork::new(1).transport(&listen);
+        Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_lane_owes_is_told_in_its_own_connection() {
+        let list = StaticMembership::new();
+        let node = node(&list).await;
+        let (shared, peer) = (&node.inner().shared, node.inner().peers.peer(NodeId(9), None));
+        let mut outboxes = Vec::new();
+        for attempt in [1, 2] {
+            let rank = Rank { attempt, dialler: NodeId(9) };
+            peer.install(&shared.hello(1), rank).unwrap();
+            outboxes.push(peer.outbox().unwrap());
+        }
+        let waiting = || [0, 1].map(|at| outboxes[at].metrics().control);
+        // The lane has not come into the second connection: its sender would not listen.
+        let upstream: &dyn Upstream = &*peer;
+        let lane = LaneId(17);
+        upstream.owe(outboxes[0].epoch, lane);
+        upstream.owe_with_more(outboxes[0].epoch, lane);
+        upstream.reclaim(outboxes[0].epoch, lane);
+        assert_eq!(waiting(), [0, 0]);
+        upstream.owe(outboxes[1].epoch, lane);
+        upstream.owe_with_more(outboxes[1].epoch, lane);
+        upstream.reclaim(outboxes[1].epoch, lane);
+        assert_eq!(waiting(), [0, 3]);
+        node.shutdown().await.unwrap();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_lane_that_two_connections_bring_at_one_time_is_one() {
-        let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
-        let listen: Addr = "a:1".parse().unwrap();
-        let transport = network.transport(&listen);
-        let node = Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap();
+        let list = StaticMembership::new();
+        let node = node(&list).await;
         let receiver = node.receiver::<u32>("n").capacity(4).await.unwrap();
         let attach = Attach {
             namespace: receiver.namespace().clone(),

@@ -156,6 +156,11 @@ impl Peer {
         self.outbox.load_full()
     }
 
+    /// The same, if that is the present connection.
+    pub(super) fn outbox_of(&self, epoch: Epoch) -> Option<Arc<Outbox>> {
+        self.outbox().filter(|outbox| outbox.epoch == epoch)
+    }
+
     pub(super) fn control(&self, control: Control) {
         if let Some(outbox) = self.outbox() {
             outbox.control(control);
@@ -164,7 +169,7 @@ impl Peer {
 
     /// Says it in that connection, or not at all.
     pub(super) fn control_in(&self, epoch: Epoch, control: Control) {
-        if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch) {
+        if let Some(outbox) = self.outbox_of(epoch) {
             outbox.control(control);
         }
     }

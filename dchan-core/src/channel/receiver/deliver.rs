@@ -99,7 +99,8 @@ impl<T: DeserializeOwned + Send + 'static> Receiver<T> {
             self.lose_present();
             return None;
         }
-        let (item, from) = (present.next(&mut self.whole)?, present.from);
+        let item = present.next_record().or_else(|| present.next(&mut self.whole));
+        let (item, from) = (item?, present.from);
         if item.value.is_none() {
             self.inbox.claim(self.returned);
             self.broken = Some(item);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, Notice};
+use super::{Core, InLane, Notice};
 use crate::{
     LaneId,
     inbox::{LocalSender, Source, Upstream},
@@ -28,15 +28,19 @@ impl Core {
     }
 
     pub(super) fn owe(&mut self, slot: SlotId) {
-        if let Some((upstream, lane)) = self.owed(slot) {
-            self.notices.push(Notice::Owe(upstream, lane));
+        if let Some((upstream, epoch, lane)) = self.owed(slot) {
+            self.notices.push(Notice::Owe(upstream, epoch, lane));
         }
     }
 
     /// The way to the sender of a lane that has not heard of all that was taken.
-    pub(super) fn owed(&self, slot: SlotId) -> Option<(Arc<dyn Upstream>, LaneId)> {
-        match &self.lanes.get(&slot).filter(|_| self.window.owes(slot))?.source {
-            Source::Remote { lane, upstream, .. } => Some((upstream.clone(), *lane)),
+    pub(super) fn owed(&self, slot: SlotId) -> Option<(Arc<dyn Upstream>, Epoch, LaneId)> {
+        let InLane { source, inbound, .. } =
+            self.lanes.get(&slot).filter(|_| self.window.owes(slot))?;
+        match source {
+            Source::Remote { lane, upstream, .. } => {
+                Some((upstream.clone(), inbound.epoch(), *lane))
+            }
             Source::Local { .. } => None,
         }
     }
@@ -51,26 +55,27 @@ impl Core {
     fn share_out(&mut self, answered: Option<SlotId>) -> bool {
         let grants = self.window.balance();
         for slot in grants.granted {
-            match self.lanes.get(&slot).map(|lane| &lane.source) {
-                Some(Source::Remote { lane, upstream, .. }) if answered != Some(slot) => {
-                    self.notices.push(Notice::Owe(upstream.clone(), *lane));
+            let Some(InLane { source, inbound, .. }) = self.lanes.get(&slot) else { continue };
+            match source {
+                Source::Remote { lane, upstream, .. } if answered != Some(slot) => {
+                    self.notices.push(Notice::Owe(upstream.clone(), inbound.epoch(), *lane));
                 }
-                Some(Source::Local { sender, .. }) => {
+                Source::Remote { .. } => {}
+                Source::Local { sender, .. } => {
                     self.notices.push(Notice::Granted(sender.clone()));
                 }
-                _ => {}
             }
         }
         let mut given_back = false;
         for slot in grants.reclaim {
-            match self.lanes.get(&slot).map(|lane| lane.source.clone()) {
-                Some(Source::Remote { lane, upstream, .. }) => {
-                    self.notices.push(Notice::Reclaim(upstream, lane));
+            let Some(InLane { source, inbound, .. }) = self.lanes.get(&slot) else { continue };
+            match source.clone() {
+                Source::Remote { lane, upstream, .. } => {
+                    self.notices.push(Notice::Reclaim(upstream, inbound.epoch(), lane));
                 }
-                Some(Source::Local { sender, .. }) => {
+                Source::Local { sender, .. } => {
                     given_back |= self.reclaim_local(slot, &sender);
                 }
-                None => {}
             }
         }
         given_back

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Core, Next, Notice, Present, State};
 use crate::{
-    inbox::{Batch, Haste, Source, Upstream},
+    inbox::{Batch, Haste, Inbox, Source},
     lane::{Amount, AnyQueue, Ledger, SlotId},
 };
 
@@ -55,16 +55,10 @@ impl Core {
     /// more before that, they hear of it at once.
     fn tell_all_with_more(&mut self) {
         for at in 0..self.untold.len() {
-            if let Some((upstream, lane)) = self.owed(self.untold[at]) {
-                self.notices.push(Notice::OweWithMore(upstream, lane));
+            if let Some((upstream, epoch, lane)) = self.owed(self.untold[at]) {
+                self.notices.push(Notice::OweWithMore(upstream, epoch, lane));
             }
         }
-    }
-
-    /// All senders hear of all that was taken.
-    pub(crate) fn tell_rest(&mut self) {
-        self.untold = self.lanes.keys().copied().collect();
-        self.tell_all();
     }
 
     pub(super) fn tell_all(&mut self) {
@@ -134,18 +128,25 @@ impl Core {
         }
     }
 
-    /// The way back to the sender of a lane in another process.
-    pub(crate) fn upstream(&self, slot: SlotId) -> Option<Arc<dyn Upstream>> {
-        match &self.lanes.get(&slot)?.source {
-            Source::Remote { upstream, .. } => Some(upstream.clone()),
-            Source::Local { .. } => None,
+    /// If the receiver is in the midst of a batch from another process, sees to it that somebody will look how
+    /// far it has come.
+    pub(crate) fn watch(&mut self, inbox: &Arc<Inbox>) {
+        if self.watched {
+            return;
+        }
+        let midst = |present: &&Present| present.accounted.messages < present.all.messages;
+        let lane = self.present.as_ref().filter(midst).and_then(|at| self.lanes.get(&at.slot));
+        if let Some(Source::Remote { upstream, .. }) = lane.map(|lane| &lane.source) {
+            // Under the lock: of two who ask, one may fail, and the other must not rely on it.
+            self.watched = upstream.watch(inbox);
         }
     }
 
-    /// The same for the batch that the receiver is in the midst of.
-    pub(crate) fn upstream_of_present(&self) -> Option<Arc<dyn Upstream>> {
-        let present = self.present.as_ref()?;
-        let midst = present.accounted.messages < present.all.messages;
-        midst.then(|| self.upstream(present.slot)).flatten()
+    /// Somebody looks.
+    pub(crate) fn look(&mut self, inbox: &Arc<Inbox>) {
+        self.watched = false;
+        self.untold = self.lanes.keys().copied().collect();
+        self.tell_all();
+        self.watch(inbox);
     }
 }

@@ -25,7 +25,7 @@ impl Peer {
         match control {
             Control::Beat(beat) => self.on_beat(epoch, &beat),
             Control::Received(total) => {
-                if let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
+                if let Some(outbox) = self.outbox_of(epoch)
                     && !outbox.on_received(total)
                 {
                     let what = format!("{total} bytes received: more than were sent");
@@ -93,7 +93,7 @@ impl Peer {
         let round_trip = beat.echo.and(state.heard.round_trip);
         drop(state);
         if let Some(round_trip) = round_trip
-            && let Some(outbox) = self.outbox().filter(|outbox| outbox.epoch == epoch)
+            && let Some(outbox) = self.outbox_of(epoch)
         {
             outbox.on_heartbeat(round_trip);
         }
@@ -140,7 +140,7 @@ impl Endpoint for Arc<Peer> {
         }
         self.look_after_inboxes();
         self.release_lanes();
-        self.check_reclaims()
+        self.check_reclaims(epoch)
     }
 
     fn beat(&self) -> Beat {
