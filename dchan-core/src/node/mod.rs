@@ -1,6 +1,8 @@
 //! Wiring: what a node is made of, and in which order it starts and stops.
 
 #[cfg(test)]
+mod cuts_tests;
+#[cfg(test)]
 mod full_tests;
 mod health;
 mod observe;
