@@ -1,6 +1,6 @@
 //! Both ends of a lane, with a peer at the other that says what it likes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -64,7 +64,7 @@ impl Upstream for Nobody {
     fn reclaim(&self, _: Epoch, _: LaneId) {}
     fn stop(&self, _: LaneId) {}
     fn closed(&self, _: Closed) {}
-    fn watch(&self, _: &Arc<Inbox>) -> bool {
+    fn watch(&self, _: &Weak<Inbox>) -> bool {
         false
     }
 }
@@ -192,7 +192,7 @@ impl Receiving {
             14 => {
                 self.epoch += u64::from(input.flag());
                 let attach = self.attach(input);
-                self.inbox.attach(slot, self.epoch, &attach);
+                self.inbox.with(|core| core.attach(slot, self.epoch, &attach));
                 Ok(())
             }
             _ => {

@@ -8,10 +8,10 @@ mod take;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
-use super::{Batch, LocalSender, Source, Upstream};
+use super::{Batch, Inbox, LocalSender, Source, Upstream};
 use crate::{
     LaneId, NodeId,
     lane::{Amount, AnyQueue, Epoch, Inbound, Ledger, SlotId, Window},
@@ -20,6 +20,8 @@ use crate::{
 
 /// What the lock of an inbox holds.
 pub(crate) struct Core {
+    /// Whose lock holds this.
+    inbox: Weak<Inbox>,
     window: Window,
     lanes: BTreeMap<SlotId, InLane>,
     queue: VecDeque<Batch>,
@@ -115,8 +117,14 @@ impl Notice {
 }
 
 impl Core {
-    pub(crate) fn new(capacity: Amount, max_message: u64, report_lost: bool) -> Self {
+    pub(crate) fn new(
+        inbox: Weak<Inbox>,
+        capacity: Amount,
+        max_message: u64,
+        report_lost: bool,
+    ) -> Self {
         Self {
+            inbox,
             window: Window::new(capacity).largest(max_message),
             lanes: BTreeMap::new(),
             queue: VecDeque::new(),

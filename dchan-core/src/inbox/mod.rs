@@ -8,7 +8,7 @@ mod core;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Waker,
@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::{
     LaneId, Namespace, NodeId, ReceiverId,
     lane::{Amount, AnyQueue, Epoch, Ledger, ReceiptCell, SlotId},
-    wire::{Attach, Closed, Flags, Records, Resumed},
+    wire::{Closed, Flags, Records, Resumed},
 };
 
 pub(crate) use self::core::{Core, Next, State};
@@ -76,7 +76,7 @@ pub(crate) trait Upstream: Send + Sync {
     fn closed(&self, closed: Closed);
     /// [Look](Inbox::look) at how far the receiver is within a heartbeat or so. `false`: there is no connection,
     /// nor anybody to tell.
-    fn watch(&self, inbox: &Arc<Inbox>) -> bool;
+    fn watch(&self, inbox: &Weak<Inbox>) -> bool;
 }
 
 /// How soon a sender hears that its message was taken.
@@ -176,10 +176,10 @@ impl Inbox {
         max_message: u64,
         report_lost: bool,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             id,
             namespace,
-            core: Mutex::new(Core::new(capacity, max_message, report_lost)),
+            core: Mutex::new(Core::new(me.clone(), capacity, max_message, report_lost)),
             waker: AtomicWaker::new(),
             progress: Progress::default(),
         })
@@ -278,7 +278,7 @@ impl Inbox {
     /// The receiver has worked through its batch. Gets the next one, if it is here. `haste`: for its last message.
     /// `spare`: its queue, if it was one of values.
     pub(crate) fn end_batch(
-        self: &Arc<Self>,
+        &self,
         haste: Haste,
         spare: Option<Box<dyn AnyQueue>>,
     ) -> Option<Batch> {
@@ -286,44 +286,35 @@ impl Inbox {
             core.keep_spare(spare);
             let batch = core.end_batch(self.progress.get(), haste);
             if batch.is_some() {
-                self.begin(core);
+                self.begin();
             }
             batch
         })
     }
 
     /// The receiver has come for more.
-    pub(crate) fn next(self: &Arc<Self>) -> Next {
+    pub(crate) fn next(&self) -> Next {
         self.with(|core| {
             core.sync(self.progress.get(), Haste::None);
             let next = core.next();
             if let Next::Batch(_) = next {
-                self.begin(core);
+                self.begin();
             }
             next
         })
     }
 
-    fn begin(self: &Arc<Self>, core: &mut Core) {
+    /// A batch begins.
+    fn begin(&self) {
         self.progress.set(Amount::default());
         self.progress.returned.store(0, Ordering::SeqCst);
-        core.watch(self);
-    }
-
-    /// A lane goes on in a new connection.
-    pub(crate) fn attach(self: &Arc<Self>, slot: SlotId, epoch: Epoch, attach: &Attach) {
-        self.with(|core| {
-            core.attach(slot, epoch, attach);
-            // The receiver may be in the midst of what an earlier connection brought.
-            core.watch(self);
-        });
     }
 
     /// Somebody looks how far the receiver has come, and senders hear of it.
-    pub(crate) fn look(self: &Arc<Self>) {
+    pub(crate) fn look(&self) {
         self.with(|core| {
             core.sync(self.progress.get(), Haste::None);
-            core.look(self);
+            core.look();
         });
     }
 }

@@ -6,9 +6,10 @@ use fastrand::Rng;
 use futures::FutureExt;
 use tokio::time::{sleep, timeout};
 
-use super::*;
-use crate::{Ledger, MemoryNetwork, Receiver, Sender, StaticMembership};
+use super::{tests::node as start, told_tests::settled, *};
+use crate::{MemoryNetwork, Receiver, Sender, StaticMembership};
 
+const NAMES: [&str; 3] = ["a:1", "b:1", "c:1"];
 const CHANNELS: [&str; 2] = ["both", "one"];
 const SEEDS: u64 = 300;
 const STEPS: usize = 60;
@@ -18,7 +19,6 @@ const SOON: Duration = Duration::from_secs(10);
 /// Two nodes send to a third one, through a channel that both of them share, and one that they don't.
 struct Storm {
     network: MemoryNetwork,
-    names: [Addr; 3],
     nodes: Vec<Node>,
     /// With the channel that each of them leads to.
     senders: Vec<(usize, Sender<u32>)>,
@@ -30,11 +30,9 @@ struct Storm {
 impl Storm {
     async fn start(seed: u64) -> Self {
         let (network, list) = (MemoryNetwork::new(seed), StaticMembership::new());
-        let names = ["a:1", "b:1", "c:1"].map(|name| name.parse::<Addr>().unwrap());
         let mut nodes = Vec::new();
-        for name in &names {
-            let (options, transport) = (NodeOptions::new(name.clone()), network.transport(name));
-            nodes.push(Node::start(options, transport, list.member()).await.unwrap());
+        for name in NAMES {
+            nodes.push(start(&network, &list, name).await);
         }
         let (mut receivers, mut senders) = (Vec::new(), Vec::new());
         for channel in CHANNELS {
@@ -45,7 +43,7 @@ impl Storm {
             sender.wait_for_receivers(1).await.unwrap();
             senders.push((channel, sender));
         }
-        Self { network, names, nodes, senders, receivers, open: [0; 2] }
+        Self { network, nodes, senders, receivers, open: [0; 2] }
     }
 
     async fn step(&mut self, rng: &mut Rng) {
@@ -63,18 +61,12 @@ impl Storm {
                     self.open[channel] -= u64::from(taken.is_some());
                 }
             }
-            6 => self.network.cut(&self.names[0], &self.names[rng.usize(1..3)]),
+            6 => self.network.cut(self.nodes[0].addr(), self.nodes[rng.usize(1..3)].addr()),
             7 => self.network.cut_all(),
             8 => sleep(Duration::from_millis(rng.u64(..300))).await,
             _ => {}
         }
         sleep(Duration::from_micros(rng.u64(..3000))).await;
-    }
-
-    fn ledger(&self) -> Ledger {
-        let mut sum = Ledger::default();
-        self.senders.iter().for_each(|(_, sender)| sum += sender.ledger());
-        sum
     }
 }
 
@@ -92,14 +84,11 @@ async fn what_is_taken_is_told_in_the_end() {
                 timeout(SOON, receiver.recv()).await.unwrap().unwrap().unwrap();
             }
         }
-        let settled = async {
-            while storm.ledger().in_flight > 0 {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(SOON, settled).await.unwrap();
-        let ledger = storm.ledger();
-        assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
+        for (_, sender) in &storm.senders {
+            timeout(SOON, settled(sender)).await.unwrap();
+            let ledger = sender.ledger();
+            assert!(ledger.balances() && ledger.taken == ledger.accepted, "{ledger}");
+        }
         drop((storm.senders, storm.receivers));
         for node in storm.nodes {
             node.shutdown().await.unwrap();

@@ -10,7 +10,7 @@ mod open;
 mod reconcile;
 mod shutdown;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod told_tests;
 #[cfg(test)]

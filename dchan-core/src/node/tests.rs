@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{MemoryNetwork, RecvError, StaticMembership};
 
-pub(super) async fn node(
+pub(crate) async fn node(
     network: &MemoryNetwork,
     list: &Arc<StaticMembership>,
     name: &str,

@@ -12,7 +12,7 @@ const AT_ONCE: Duration = Duration::from_millis(10);
 /// In this time there is one, and its way.
 const HEARTBEAT: Duration = Duration::from_millis(300);
 
-async fn settled<T: Send + 'static>(sender: &Sender<T>) {
+pub(super) async fn settled<T: Send + 'static>(sender: &Sender<T>) {
     while sender.ledger().in_flight > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

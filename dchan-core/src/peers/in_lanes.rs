@@ -87,9 +87,10 @@ impl InLanes {
         if !self.entries.contains_key(&id) {
             return;
         }
-        let (asked_in, since) = self.asked.entry(id).or_insert_with(|| (epoch, Instant::now()));
-        if *asked_in < epoch {
-            (*asked_in, *since) = (epoch, Instant::now());
+        let now = (epoch, Instant::now());
+        let asked = self.asked.entry(id).or_insert(now);
+        if asked.0 < epoch {
+            *asked = now;
         }
     }
 
@@ -105,9 +106,8 @@ impl InLanes {
 
     /// Whether all that were asked in that connection have answered in time: others wait for that credit.
     pub(super) fn check_answers(&self, epoch: Epoch, limit: Duration) -> Result<(), ProtocolError> {
-        let is_late =
-            |(asked_in, since): &(Epoch, Instant)| *asked_in == epoch && since.elapsed() > limit;
-        let late = self.asked.iter().find(|(_, asked)| is_late(asked));
+        let mut asked = self.asked.iter().filter(|(_, (asked_in, _))| *asked_in == epoch);
+        let late = asked.find(|(_, (_, since))| since.elapsed() > limit);
         late.map_or(Ok(()), |(id, _)| {
             let what = format!("lane {id}: credit that was asked back did not come in {limit:?}");
             Err(ProtocolError::new(Breach::Unanswered, what))

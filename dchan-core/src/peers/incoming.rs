@@ -1,6 +1,6 @@
 //! The lanes that come in from a peer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tracing::warn;
@@ -133,7 +133,7 @@ impl Peer {
             None => None,
         };
         if let Some((inbox, slot)) = known {
-            inbox.attach(slot, epoch, attach);
+            inbox.with(|core| core.attach(slot, epoch, attach));
             return Ok(());
         }
         if !attach.fresh {
@@ -165,7 +165,6 @@ impl Peer {
                 };
                 if let Some(slot) = known {
                     core.attach(slot, epoch, attach);
-                    core.watch(&inbox);
                     return true;
                 }
                 let opened = core.open(source, epoch, attach);
@@ -233,7 +232,7 @@ impl Upstream for Peer {
         }
     }
 
-    fn watch(&self, inbox: &Arc<Inbox>) -> bool {
+    fn watch(&self, inbox: &Weak<Inbox>) -> bool {
         Peer::watch(self, inbox)
     }
 }
@@ -241,20 +240,12 @@ impl Upstream for Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Addr, Node, NodeId, NodeOptions, StaticMembership, link::Rank, memory::MemoryNetwork,
-    };
-
-    async fn node(list: &Arc<StaticMembership>) -> Node {
-        let listen: Addr = "a:1".parse().unwrap();
-        let transport = MemoryNetwork::new(1).transport(&listen);
-        Node::start(NodeOptions::new(listen), transport, list.member()).await.unwrap()
-    }
+    use crate::{MemoryNetwork, NodeId, StaticMembership, link::Rank, node::tests::node as start};
 
     #[tokio::test(start_paused = true)]
     async fn what_a_lane_owes_is_told_in_its_own_connection() {
-        let list = StaticMembership::new();
-        let node = node(&list).await;
+        let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+        let node = start(&network, &list, "a:1").await;
         let (shared, peer) = (&node.inner().shared, node.inner().peers.peer(NodeId(9), None));
         let mut outboxes = Vec::new();
         for attempt in [1, 2] {
@@ -266,21 +257,19 @@ mod tests {
         // The lane has not come into the second connection: its sender would not listen.
         let upstream: &dyn Upstream = &*peer;
         let lane = LaneId(17);
-        upstream.owe(outboxes[0].epoch, lane);
-        upstream.owe_with_more(outboxes[0].epoch, lane);
-        upstream.reclaim(outboxes[0].epoch, lane);
-        assert_eq!(waiting(), [0, 0]);
-        upstream.owe(outboxes[1].epoch, lane);
-        upstream.owe_with_more(outboxes[1].epoch, lane);
-        upstream.reclaim(outboxes[1].epoch, lane);
-        assert_eq!(waiting(), [0, 3]);
+        for (outbox, expected) in outboxes.iter().zip([[0, 0], [0, 3]]) {
+            upstream.owe(outbox.epoch, lane);
+            upstream.owe_with_more(outbox.epoch, lane);
+            upstream.reclaim(outbox.epoch, lane);
+            assert_eq!(waiting(), expected);
+        }
         node.shutdown().await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lane_that_two_connections_bring_at_one_time_is_one() {
-        let list = StaticMembership::new();
-        let node = node(&list).await;
+        let (network, list) = (MemoryNetwork::new(1), StaticMembership::new());
+        let node = start(&network, &list, "a:1").await;
         let receiver = node.receiver::<u32>("n").capacity(4).await.unwrap();
         let attach = Attach {
             namespace: receiver.namespace().clone(),

@@ -256,11 +256,11 @@ impl Peer {
 
     /// Messages are taken in there: look after it with the next heartbeat, or when there will be none. `false`:
     /// there is no connection.
-    pub(super) fn watch(&self, inbox: &Arc<Inbox>) -> bool {
+    pub(super) fn watch(&self, inbox: &Weak<Inbox>) -> bool {
         let mut watched = self.watched.lock();
         let up = self.outbox().is_some();
         if up {
-            watched.push(Arc::downgrade(inbox));
+            watched.push(inbox.clone());
         }
         up
     }

@@ -47,6 +47,8 @@ impl Core {
             // Behind the answer: what the last connection lost goes to others, too.
             self.notices.push(Notice::Stop(upstream, id));
         }
+        // The receiver may be in the midst of what an earlier connection brought.
+        self.watch();
     }
 
     /// A sender in this process begins.

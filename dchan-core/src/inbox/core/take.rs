@@ -1,10 +1,8 @@
 //! Messages are taken.
 
-use std::sync::Arc;
-
 use super::{Core, Next, Notice, Present, State};
 use crate::{
-    inbox::{Batch, Haste, Inbox, Source},
+    inbox::{Batch, Haste, Source},
     lane::{Amount, AnyQueue, Ledger, SlotId},
 };
 
@@ -104,6 +102,7 @@ impl Core {
         let batch = self.queue.pop_front()?;
         let (slot, all) = (batch.slot, Amount::new(batch.count, batch.bytes));
         self.present = Some(Present { slot, accounted: Amount::default(), all });
+        self.watch();
         Some(batch)
     }
 
@@ -130,7 +129,7 @@ impl Core {
 
     /// If the receiver is in the midst of a batch from another process, sees to it that somebody will look how
     /// far it has come.
-    pub(crate) fn watch(&mut self, inbox: &Arc<Inbox>) {
+    pub(super) fn watch(&mut self) {
         if self.watched {
             return;
         }
@@ -138,15 +137,15 @@ impl Core {
         let lane = self.present.as_ref().filter(midst).and_then(|at| self.lanes.get(&at.slot));
         if let Some(Source::Remote { upstream, .. }) = lane.map(|lane| &lane.source) {
             // Under the lock: of two who ask, one may fail, and the other must not rely on it.
-            self.watched = upstream.watch(inbox);
+            self.watched = upstream.watch(&self.inbox);
         }
     }
 
     /// Somebody looks.
-    pub(crate) fn look(&mut self, inbox: &Arc<Inbox>) {
+    pub(crate) fn look(&mut self) {
         self.watched = false;
         self.untold = self.lanes.keys().copied().collect();
         self.tell_all();
-        self.watch(inbox);
+        self.watch();
     }
 }
