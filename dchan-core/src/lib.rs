@@ -23,6 +23,7 @@ mod node;
 mod peers;
 mod request;
 mod router;
+mod timers;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
@@ -51,6 +52,7 @@ pub use node::{
     Health, Node, NodeOptions, NotReady, OpenReceiver, OpenSender, ShutdownError, StartError,
 };
 pub use request::{Ask, Call, Identify, PeerInfo, Question, RequestError, Requests};
+pub use timers::{Sleep, Timers};
 pub use transport::{
     Addr, AddrError, Connection, ErrorKind, Frame, FrameBatch, FrameSink, FrameStream, Identity,
     Incoming, Listener, Ready, Received, Transport, TransportError,

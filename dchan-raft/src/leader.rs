@@ -132,7 +132,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let raft = shared.raft.wait().await;
     let mut stranded = Stranded::new();
     loop {
-        tokio::time::sleep(pause).await;
+        shared.timers.sleep(pause).await;
         if !raft.is_leader() {
             stranded.led();
             continue;

@@ -24,6 +24,7 @@ mod presence;
 mod proposals;
 mod reminder;
 mod rpc;
+mod runtime;
 mod seal;
 mod server;
 mod shared;

@@ -23,7 +23,7 @@ use crate::{
     shared::{Peers, Published, Room, Shared},
     store::{self, Belonging, Machine, Store},
     telemetry::{Telemetry, sample},
-    types::{Fatal, Founding, Metrics, Raft, seeded},
+    types::{Fatal, Founding, Metrics, Raft},
 };
 
 /// How long a snapshot that came in part is kept.
@@ -104,6 +104,7 @@ impl RaftMembership {
             me: context.me.clone(),
             peers,
             links: context.links.clone(),
+            timers: context.timers.clone(),
             store,
             raft: SetOnce::new(),
             proposals: sender,
@@ -126,7 +127,7 @@ impl Membership for RaftMembership {
         shared.spawn(server::run(shared.clone(), context.questions));
         founding::check_alone(&shared).await?;
         let belonging = founding::belong(&shared).await?;
-        seeded(shared.seed(), launch(&shared, belonging)).await?;
+        shared.scope(launch(&shared, belonging)).await?;
         shared.spawn(proposals::run(shared.clone(), waiting));
         shared.spawn(presence::run(shared.clone()));
         shared.spawn(leader::run(shared.clone()));
@@ -184,7 +185,7 @@ impl Membership for RaftMembership {
             && !self.stop.token().is_cancelled()
         {
             shared.room.leaving.cancel();
-            left = seeded(shared.seed(), leave::take_off(shared, within)).await;
+            left = shared.scope(leave::take_off(shared, within)).await;
         }
         self.stop.token().cancel();
         self.tasks.close();
@@ -219,7 +220,7 @@ async fn launch(shared: &Arc<Shared>, belonging: Belonging) -> Result<(), Member
             tracing::error!("Raft did not stop in good order");
         }
     };
-    tasks.spawn(seeded(shared.seed(), end));
+    tasks.spawn(shared.scope(end));
     // It is set only here, once.
     let _ = shared.raft.set(raft.clone());
     if let Some(founding) = belonging.founding {
@@ -290,10 +291,13 @@ async fn keep_house(shared: Arc<Shared>) {
         }
         let stale = |a: &mut crate::transfer::Assembly| a.touched.elapsed() > STALE;
         shared.room.assembly.lock().take_if(stale);
-        if let Ok(Err(_)) = tokio::time::timeout(STALE, metrics.changed()).await {
-            // It says last why it ends.
-            let last = metrics.borrow_watched().clone();
-            return failed(&shared, &last);
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() {
+                // It says last why it ends.
+                let last = metrics.borrow_watched().clone();
+                return failed(&shared, &last);
+            },
+            () = shared.timers.sleep(STALE) => {}
         }
     }
 }

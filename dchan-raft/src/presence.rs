@@ -162,7 +162,10 @@ async fn rest(shared: &Shared) {
     let missing = view.wait_for(|view| !view.nodes.contains_key(&id));
     let due = shared.config.times.lease.mul_f64(0.75 + shared.room.chance.lock().f64() / 4.0);
     // Either way the leader is asked next.
-    let _ = timeout(due, missing).await;
+    tokio::select! {
+        _ = missing => {}
+        () = shared.timers.sleep(due) => {}
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dchan_core::{
-    Addr, ClusterId, Links, Me, MembershipError, NodeId, RequestError, Requests, View,
+    Addr, ClusterId, Links, Me, MembershipError, NodeId, RequestError, Requests, Timers, View,
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
@@ -17,11 +17,11 @@ use crate::{
     proposals::Proposal,
     reminder::Reminder,
     rpc::{Answer, Ask, AskError, Envelope, Life},
-    sound,
+    runtime, sound,
     store::Store,
     telemetry::Telemetry,
     transfer::Assembly,
-    types::{Metrics, Raft, seeded},
+    types::{Metrics, Raft},
 };
 
 pub(crate) type Published = Arc<watch::Sender<Arc<View>>>;
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) me: Me,
     pub(crate) peers: Peers,
     pub(crate) links: watch::Receiver<Links>,
+    pub(crate) timers: Timers,
     pub(crate) store: Store,
     pub(crate) raft: SetOnce<Raft>,
     pub(crate) proposals: mpsc::Sender<Proposal>,
@@ -293,12 +294,16 @@ impl Shared {
             }
         };
         let span = self.room.span.clone();
-        self.room.tasks.spawn(seeded(self.seed(), until_stopped).instrument(span));
+        self.room.tasks.spawn(self.scope(until_stopped).instrument(span));
     }
 
-    /// Another seed each time.
-    pub(crate) fn seed(&self) -> u64 {
-        self.room.chance.lock().u64(..)
+    /// Runs what calls Raft.
+    pub(crate) fn scope<F: Future>(
+        &self,
+        calls_raft: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let seed = self.room.chance.lock().u64(..);
+        runtime::scope(seed, self.timers.clone(), calls_raft)
     }
 }
 

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt};
 use bytes::Bytes;
 use dchan_core::{Addr, Boot, Change, ClusterId, NodeId, Version};
 use openraft::{BasicNode, alias, impls::leader_id_std};
-use openraft_rt::deterministic_rng::DeterministicRng;
-use openraft_rt_tokio::TokioRuntime;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::runtime::Runtime;
 
 openraft::declare_raft_types!(
     /// Raft, as it is used here.
@@ -19,14 +19,6 @@ openraft::declare_raft_types!(
         LeaderId = leader_id_std::LeaderId<u64, u64>,
         AsyncRuntime = Runtime,
 );
-
-/// Tokio, with chance that comes from a seed. Raft may only be called within [`seeded`].
-pub(crate) type Runtime = DeterministicRng<TokioRuntime>;
-
-/// Runs what calls Raft. The tasks that Raft spawns inherit a seed of their own.
-pub(crate) fn seeded<F: Future>(seed: u64, calls_raft: F) -> impl Future<Output = F::Output> {
-    Runtime::scope(seed, calls_raft)
-}
 
 pub(crate) type Raft = openraft::Raft<Types, crate::store::Machine>;
 pub(crate) type Entry = alias::EntryOf<Types>;

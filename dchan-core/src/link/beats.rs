@@ -1,11 +1,9 @@
 use std::time::Duration;
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::Side;
+use crate::Timers;
 
 /// When to say to a peer that this node is there.
 ///
@@ -15,6 +13,7 @@ use super::Side;
 pub(super) struct Beats {
     period: Duration,
     side: Side,
+    timers: Timers,
     last: Instant,
     /// The last one was an answer.
     answered: bool,
@@ -22,15 +21,15 @@ pub(super) struct Beats {
 
 impl Beats {
     /// The last one is now.
-    pub(super) fn new(period: Duration, side: Side) -> Self {
-        Self { period, side, last: Instant::now(), answered: false }
+    pub(super) fn new(period: Duration, side: Side, timers: Timers) -> Self {
+        Self { period, side, timers, last: Instant::now(), answered: false }
     }
 
     /// Waits until it is time. `heard` is told when the peer is heard from for the first time since the last one.
     pub(super) async fn next(&mut self, heard: &Notify) {
         self.answered = match self.side {
             Side::Dialler => {
-                sleep_until(self.last + self.period).await;
+                self.timers.sleep_until(self.last + self.period).await;
                 false
             }
             Side::Listener => self.next_or_answer(heard).await,
@@ -45,7 +44,7 @@ impl Beats {
         let mut until = self.last + wait;
         loop {
             tokio::select! {
-                () = sleep_until(until) => return false,
+                () = self.timers.sleep_until(until) => return false,
                 () = heard.notified() => {}
             }
             if self.last.elapsed() >= self.period / 2 {
@@ -83,7 +82,7 @@ mod tests {
     impl End {
         /// Beats for ever. What it says arrives after so long, if at all.
         async fn run(self: Rc<Self>, side: Side, other: Rc<Self>, delay: Option<Duration>) {
-            let mut beats = Beats::new(PERIOD, side);
+            let mut beats = Beats::new(PERIOD, side, Timers::default());
             loop {
                 if let Some(delay) = delay {
                     let other = other.clone();

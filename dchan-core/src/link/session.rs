@@ -18,7 +18,7 @@ use super::{
     outbox::{Asleep, Urgent},
 };
 use crate::{
-    Breach, ErrorKind, Frame, FrameBatch, LaneId, Received, TransportError,
+    Breach, ErrorKind, Frame, FrameBatch, LaneId, Received, Timers, TransportError,
     config::Times,
     lane::Epoch,
     metrics::PeerCounters,
@@ -106,6 +106,7 @@ pub(crate) struct Session {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) endpoint: Arc<dyn Endpoint>,
     pub(crate) times: Times,
+    pub(crate) timers: Timers,
     pub(crate) heard: Arc<Heard>,
     pub(crate) counters: Arc<PeerCounters>,
 }
@@ -166,7 +167,7 @@ impl Session {
     /// own, as whoever has something to send or to read would have to look at the time with each message.
     pub(crate) async fn watch(self, side: Side) -> Cut {
         let Times { heartbeat: period, suspect, silence, .. } = self.times;
-        let mut beats = Beats::new(period, side);
+        let mut beats = Beats::new(period, side, self.timers);
         let mut liveness = Liveness::new(period, suspect, silence);
         let mut speaks = side == Side::Dialler;
         loop {

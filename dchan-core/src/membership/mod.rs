@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use imbl::OrdMap;
 use tokio::sync::{mpsc, watch};
 
-use crate::{Addr, Boot, Incarnation, Namespace, NodeId, Question, ReceiverId, Requests};
+use crate::{Addr, Boot, Incarnation, Namespace, NodeId, Question, ReceiverId, Requests, Timers};
 
 pub use fixed::StaticMembership;
 pub use status::{MembershipStatus, Sample};
@@ -110,6 +110,8 @@ pub struct Context {
     pub questions: mpsc::Receiver<Question>,
     /// How the links to other nodes are.
     pub links: watch::Receiver<Links>,
+    /// For what it does again and again.
+    pub timers: Timers,
 }
 
 /// A node as it sees itself.

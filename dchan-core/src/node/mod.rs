@@ -173,7 +173,8 @@ impl Node {
         shared.spawn_vital("budget", async move {
             stopping.run_until_cancelled(serving).await;
         });
-        let context = Context { me: me.clone(), requests, questions, links };
+        let timers = shared.timers.clone();
+        let context = Context { me: me.clone(), requests, questions, links, timers };
         let started = membership.start(context).instrument(shared.span.clone());
         if let Err(error) = started.await {
             let _left = membership.leave(Duration::ZERO).await;

@@ -70,7 +70,7 @@ impl Inner {
     pub(super) async fn observe(self: Arc<Self>) {
         let stopping = self.shared.stopping.clone();
         let mut before = Health::of(Vec::new());
-        while stopping.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        while stopping.run_until_cancelled(self.shared.timers.sleep(LOOK)).await.is_some() {
             let now = self.health();
             if now != before && self.shared.log.pass("health").is_some() {
                 now.log();

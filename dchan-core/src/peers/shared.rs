@@ -18,7 +18,7 @@ use tracing::{Instrument, Span, info_span};
 use super::Peer;
 use crate::{
     Addr, Config, Incarnation, LaneId, LinkState, Links, LogLimit, Me, NodeId, Question,
-    ReceiverId, Transport, View,
+    ReceiverId, Timers, Transport, View,
     budget::Budget,
     inbox::Inbox,
     metrics::NodeCounters,
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) view: watch::Receiver<Arc<View>>,
     pub(crate) links: watch::Sender<Links>,
     pub(crate) questions: mpsc::Sender<Question>,
+    pub(crate) timers: Timers,
     pub(crate) tasks: TaskTracker,
     /// Set when the node stops taking part: no new links, no dialling.
     pub(crate) stopping: CancellationToken,
@@ -69,6 +70,7 @@ impl Shared {
             view,
             links: watch::Sender::new(Links::new()),
             questions,
+            timers: Timers::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             started: Instant::now(),

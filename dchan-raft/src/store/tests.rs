@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dchan_core::{ClusterId, View};
+use dchan_core::{ClusterId, Timers, View};
 use openraft::{
     StorageError,
     testing::log::{StoreBuilder, Suite},
@@ -10,10 +10,7 @@ use openraft::{
 use tokio::sync::watch;
 
 use super::{Machine, Store};
-use crate::{
-    DataDir, Writes,
-    types::{Types, seeded},
-};
+use crate::{DataDir, Writes, runtime, types::Types};
 
 struct Fresh(Writes);
 
@@ -30,10 +27,10 @@ impl StoreBuilder<Types, Store, Machine> for Fresh {
 
 #[tokio::test]
 async fn the_suite_passes_with_a_thread() {
-    seeded(1, Suite::test_all(Fresh(Writes::Thread))).await.unwrap();
+    runtime::scope(1, Timers::default(), Suite::test_all(Fresh(Writes::Thread))).await.unwrap();
 }
 
 #[tokio::test]
 async fn the_suite_passes_inline() {
-    seeded(1, Suite::test_all(Fresh(Writes::Inline))).await.unwrap();
+    runtime::scope(1, Timers::default(), Suite::test_all(Fresh(Writes::Inline))).await.unwrap();
 }

@@ -134,6 +134,7 @@ impl Peer {
             outbox: outbox.clone(),
             endpoint: Arc::new(self.clone()),
             times: self.shared.config.times,
+            timers: self.shared.timers.clone(),
             heard: Arc::default(),
             counters: self.counters.clone(),
         };

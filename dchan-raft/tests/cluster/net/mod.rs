@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dchan_core::{
     Addr, Ask, Boot, Call, Change, Context, ErrorKind, Identify, Links, Me, Membership,
     MembershipError, Namespace, NodeId, PeerInfo, Question, ReceiverId, RequestError, Requests,
-    View,
+    Timers, View,
 };
 use dchan_raft::{DataDir, DataDirError, NewError, RaftConfig, RaftMembership, Writes};
 use imbl::OrdMap;
@@ -207,7 +207,8 @@ impl Node {
         net.state.lock().unwrap().nodes.insert(addr(port), station);
         let served = tokio::spawn(net.clone().serve(me.clone(), calls));
         let (_, links) = watch::channel(Links::new());
-        let context = Context { me: me.clone(), requests, questions, links };
+        let timers = Timers::default();
+        let context = Context { me: me.clone(), requests, questions, links, timers };
         let starting = raft.clone();
         let started = tokio::spawn(async move { starting.start(context).await });
         Ok(Self { addr: addr(port), me, raft, started, net: net.clone(), served })
