@@ -26,7 +26,8 @@ use self::alarm::{Alarm, Entry};
 /// So it is on Linux, in a runtime of several threads. Elsewhere these are tokio's own: time can be paused only in a
 /// runtime of one thread, and is theirs then.
 ///
-/// Like tokio's, they have the grain of a millisecond, are late rather than early, and must be made within a runtime.
+/// Like tokio's, they have the grain of a millisecond and are late rather than early. All who sleep by the clones of one
+/// `Timers` at a time are in one runtime.
 /// What is given up before it is due, as most timeouts are, may as well be tokio's.
 ///
 /// ```
@@ -65,7 +66,7 @@ impl Timers {
     ///
     /// # Panics
     ///
-    /// If this is called outside of a runtime, as tokio's.
+    /// If this is called outside of a runtime, or in one without its I/O and time.
     pub fn sleep(&self, time: Duration) -> Sleep {
         let now = Instant::now();
         // Thirty years are for ever.
@@ -76,7 +77,7 @@ impl Timers {
     ///
     /// # Panics
     ///
-    /// If this is called outside of a runtime, as tokio's.
+    /// If this is called outside of a runtime, or in one without its I/O and time.
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
         if Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread
             && let Some(alarm) = self.alarm()

@@ -91,6 +91,7 @@ impl Bell {
 
     fn ring(&self) {
         let mut sleepers = self.sleepers.lock();
+        // Whatever it was set for: should it have come early, it is set again.
         sleepers.set = None;
         let mut woken = sleepers.due(Instant::now());
         if sleepers.set(&self.timer).is_err() {
