@@ -27,8 +27,7 @@ use self::alarm::{Alarm, Entry};
 /// runtime of one thread, and is theirs then.
 ///
 /// Like tokio's, they have the grain of a millisecond and are late rather than early. All who sleep by the clones of one
-/// `Timers` at a time are in one runtime.
-/// What is given up before it is due, as most timeouts are, may as well be tokio's.
+/// `Timers` at a time are in one runtime. What is given up before it is due, as most timeouts are, may as well be tokio's.
 ///
 /// ```
 /// # #[tokio::main]
