@@ -104,13 +104,6 @@ fn a_runtime_may_end_while_somebody_sleeps() {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let asleep = timers.clone();
         runtime.spawn(async move { asleep.sleep(NEVER).await });
-        runtime.block_on(timers.sleep_in_it());
-    }
-}
-
-impl Timers {
-    /// Not made before it is in the runtime.
-    async fn sleep_in_it(&self) {
-        self.sleep(MILLI).await;
+        runtime.block_on(async { timers.sleep(MILLI).await });
     }
 }

@@ -88,8 +88,7 @@ impl AsyncRuntime for Tokio {
     where
         F: Future<Output = T>,
     {
-        let Self(runtime) = self;
-        runtime.block_on(TIMERS.scope(Timers::default(), future))
+        self.0.block_on(TIMERS.scope(Timers::default(), future))
     }
 }
 

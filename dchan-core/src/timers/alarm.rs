@@ -90,10 +90,18 @@ impl Bell {
     }
 
     fn ring(&self) {
+        self.change(|sleepers| {
+            // Whatever it was set for: should it have come early, it is set again.
+            sleepers.set = None;
+            sleepers.due(Instant::now())
+        });
+    }
+
+    /// Takes some out, sets the timer for who is first now, and wakes those that `change` says. If it cannot be
+    /// set, all are woken, and see to it themselves.
+    fn change(&self, change: impl FnOnce(&mut Sleepers) -> BTreeMap<Key, Waker>) {
         let mut sleepers = self.sleepers.lock();
-        // Whatever it was set for: should it have come early, it is set again.
-        sleepers.set = None;
-        let mut woken = sleepers.due(Instant::now());
+        let mut woken = change(&mut sleepers);
         if sleepers.set(&self.timer).is_err() {
             woken.append(&mut sleepers.wakers);
         }
@@ -171,13 +179,9 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let Some(key) = self.key else { return };
-        let bell = &*self.alarm.bell;
-        let mut sleepers = bell.sleepers.lock();
-        if sleepers.wakers.remove(&key).is_some() && sleepers.set(&bell.timer).is_err() {
-            // Those who are left see to it themselves.
-            let woken = std::mem::take(&mut sleepers.wakers);
-            drop(sleepers);
-            woken.into_values().for_each(Waker::wake);
-        }
+        self.alarm.bell.change(|sleepers| {
+            sleepers.wakers.remove(&key);
+            BTreeMap::new()
+        });
     }
 }
