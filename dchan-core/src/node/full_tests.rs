@@ -1,6 +1,9 @@
 //! Much waits for one connection.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::{task::yield_now, time::timeout};
@@ -150,6 +153,30 @@ async fn who_waits_for_room_gets_it() {
         three.sent[if at < 3 { at } else { at + 1 }] += 1;
     }
     drop(senders);
+    three.stop().await;
+}
+
+#[tokio::test]
+async fn who_finds_no_room_hears_of_it_though_it_comes_meanwhile() {
+    let three = Three::start(1).await;
+    let outbox = three.a.inner().peers.peer(three.b.id(), None).outbox().unwrap();
+    let (full, router) = (outbox.full(), three.a.inner().all_routers().remove(0));
+    full.crowd();
+    let is_over = AtomicBool::new(false);
+    // Others fill the connection, and it empties: between any two looks.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                full.note(0, 8 * LINK);
+                full.note(8 * LINK, 0);
+            }
+        });
+        let hears = (0..200_000).all(|_| router.would_hear(|| {}));
+        is_over.store(true, Ordering::Relaxed);
+        assert!(hears, "neither was there credit, nor would it be told of");
+    });
+    assert!(router.would_hear(|| full.note(0, 8 * LINK)), "what was on offer was not taken off");
+    full.note(8 * LINK, 0);
     three.stop().await;
 }
 

@@ -127,24 +127,34 @@ impl Out {
         self.allowance.on_less(self.lane.held());
     }
 
-    /// Asks for what is missing, as a message waits: for room in this node if the receiver has some.
+    /// Asks for what is missing, as a message waits: the receiver, unless it is room in this node.
     pub(crate) fn ask(&mut self) {
-        if !self.wait_for_room() {
+        if self.credit_or_wait() > 0 || self.granted() == 0 {
             self.lane.ask();
         }
     }
 
-    /// Waits for room in this node, if nothing else is missing. Whether that is so.
-    pub(crate) fn wait_for_room(&mut self) -> bool {
-        let lacks = self.lacks_room();
-        if lacks {
+    /// As [`credit`](Self::credit), for a message that waits: if nothing but room in this node is missing, then the
+    /// lane waits for that.
+    ///
+    /// One look decides both. The writer makes room all the time: who found none, and then does not wait as there is
+    /// some, would never hear of it.
+    pub(crate) fn credit_or_wait(&mut self) -> u64 {
+        if self.lacks_room() {
             self.allowance.wait();
         }
-        let full = self.affordable() > 0 && self.place.is_full();
-        if full {
+        let affordable = self.affordable();
+        if affordable > 0 && self.place.is_full() {
             self.place.wait(self.me.clone());
+            return 0;
         }
-        lacks || full
+        affordable
+    }
+
+    /// Whether it waited for room for its connection. It does not any more.
+    #[cfg(test)]
+    pub(crate) fn stops_to_wait(&mut self) -> bool {
+        self.place.on_room()
     }
 
     /// Whether it has something to send, and its connection does not know.
@@ -304,7 +314,7 @@ impl ReadyLane for OutLane {
     }
 
     fn on_room(self: Arc<Self>) {
-        self.look(|out| out.place.on_room());
+        let _waited = self.look(|out| out.place.on_room());
         if let Some(owner) = self.owner() {
             owner.recount(&self);
         }

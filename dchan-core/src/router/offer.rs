@@ -63,23 +63,34 @@ impl Router {
     /// Leaves no more on offer than the lane has credit.
     #[inline(never)]
     pub(super) fn withdraw(&self, out: &mut Out) {
-        let credit = out.credit();
-        if credit < out.offered {
-            self.change_offer(out.offered, credit);
-            out.offered = credit;
+        if out.credit() < out.offered {
+            self.offer(out);
         }
     }
 
     /// If somebody waits, puts as much on offer as the lane has credit, else nothing.
     pub(super) fn offer(&self, out: &mut Out) {
+        // Whoever begins to wait after this looks at the lanes itself.
         let waiting = self.waiting.load(Ordering::SeqCst) > 0;
-        let credit = out.credit();
-        let now = if waiting { credit } else { 0 };
+        let now = if waiting { out.credit_or_wait() } else { 0 };
         self.change_offer(std::mem::replace(&mut out.offered, now), now);
-        if credit == 0 && waiting {
-            // Whoever begins to wait after this looks at the lanes itself.
-            out.wait_for_room();
-        }
+    }
+
+    /// Whether somebody who waits has credit of each lane on offer, or will be told of it, after something happens.
+    #[cfg(test)]
+    pub(crate) fn would_hear(&self, happens: impl Fn()) -> bool {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let hears = self.routes.load().iter().all(|route| match route {
+            super::Route::Remote(lane) => lane.look(|out| {
+                self.offer(out);
+                happens();
+                self.withdraw(out);
+                out.offered > 0 || out.stops_to_wait()
+            }),
+            super::Route::Local(_) => true,
+        });
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        hears
     }
 
     pub(super) fn change_offer(&self, before: u64, now: u64) {

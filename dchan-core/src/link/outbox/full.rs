@@ -74,6 +74,12 @@ impl Full {
         self.outside.store(lanes, SeqCst);
     }
 
+    /// As if very many lanes had something to send: what waits keeps each of them out.
+    #[cfg(test)]
+    pub(crate) fn crowd(&self) {
+        self.set_lanes(LANES);
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(SeqCst)
     }

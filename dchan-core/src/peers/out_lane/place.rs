@@ -64,8 +64,8 @@ impl Place {
         }
     }
 
-    /// It is told.
-    pub(super) fn on_room(&mut self) {
-        self.outside = false;
+    /// It is told. Whether it waited.
+    pub(super) fn on_room(&mut self) -> bool {
+        std::mem::take(&mut self.outside)
     }
 }
