@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Input, check_error};
 use crate::{
     Boot, FrameBatch, LaneId, Namespace, NodeId, ReceiverId,
-    inbox::{Batch, Body, Haste, Inbox, Next, Source, Upstream},
+    inbox::{Batch, Body, Core, Haste, InPlace, Inbox, Next, Source, Upstream},
     lane::{Amount, Epoch, LaneFault, Outbound, SlotId},
     wire::{
         CHUNK, Chunk, Closed, Credit, DataHeader, Flags, HEADER, LaneFrame, RECORD_HEADER, Resumed,
@@ -36,6 +36,7 @@ pub(super) fn receiver() -> ReceiverId {
 
 struct Receiving {
     inbox: Arc<Inbox>,
+    in_place: InPlace,
     capacity: Amount,
     largest: u64,
     /// What an honest sender would say next.
@@ -74,7 +75,8 @@ impl Receiving {
         let capacity = Amount::new(1 << (input.byte() % 12), 1 << (10 + input.byte() % 10));
         let largest = 1 << (10 + input.byte() % 12);
         let inbox = Inbox::new(receiver(), namespace(), capacity, largest, input.flag());
-        Self { inbox, capacity, largest, lanes: Vec::new(), epoch: 1, present: None }
+        let in_place = InPlace::default();
+        Self { inbox, in_place, capacity, largest, lanes: Vec::new(), epoch: 1, present: None }
     }
 
     fn run(mut self, input: &mut Input<'_>) {
@@ -158,7 +160,9 @@ impl Receiving {
         let said = match what {
             6..=10 => {
                 let (header, records) = self.records(frame_no, seq, input);
-                let said = self.inbox.with(|core| core.data(slot, epoch, &header, records));
+                let put =
+                    |core: &mut Core| core.data(slot, epoch, &header, records, &self.in_place);
+                let said = self.inbox.with(put);
                 self.lanes[at].frame_no += 1;
                 self.lanes[at].seq += u64::from(header.count);
                 said

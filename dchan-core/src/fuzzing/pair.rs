@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::lanes::{Nobody, namespace, receiver};
 use crate::{
     FrameBatch, LaneId, NodeId, codec,
-    inbox::{Body, Inbox, Next, Source},
+    inbox::{Body, Core, InPlace, Inbox, Next, Source},
     lane::{Amount, Epoch, Outbound, SlotId},
     wire::{Attach, Credit, Flags, LaneFrame, Records, Resumed},
 };
@@ -24,6 +24,7 @@ const LARGEST: u64 = 1 << 20;
 pub struct Pair {
     sender: Outbound,
     inbox: Arc<Inbox>,
+    in_place: InPlace,
     slot: SlotId,
     frames: FrameBatch,
     /// What the receiver works through, and how far it is.
@@ -57,7 +58,8 @@ impl Pair {
         sender.poll(EPOCH, &mut frames, usize::MAX);
         frames.pop().expect("it introduces itself");
         let (present, so_far) = Default::default();
-        let mut pair = Self { sender, inbox, slot, frames, present, so_far, lost: 0 };
+        let in_place = InPlace::default();
+        let mut pair = Self { sender, inbox, in_place, slot, frames, present, so_far, lost: 0 };
         let resumed = Resumed { next_frame: 0, credit: pair.granted() };
         pair.sender.on_resumed(EPOCH, &resumed).expect("an honest answer");
         assert!(pair.sender.credit() > 0);
@@ -115,8 +117,9 @@ impl Pair {
             else {
                 continue;
             };
-            let taken = self.inbox.with(|core| core.data(self.slot, EPOCH, &header, records));
-            taken.expect("an honest frame");
+            let put =
+                |core: &mut Core| core.data(self.slot, EPOCH, &header, records, &self.in_place);
+            self.inbox.with(put).expect("an honest frame");
         }
         self.sender.handed() - before
     }

@@ -4,6 +4,7 @@
 //! batches out of it and works through them without the lock.
 
 mod core;
+mod in_place;
 
 use std::{
     fmt,
@@ -24,7 +25,10 @@ use crate::{
     wire::{Closed, Flags, Records, Resumed},
 };
 
-pub(crate) use self::core::{Core, Next, State};
+pub(crate) use self::{
+    core::{Core, Next, State},
+    in_place::InPlace,
+};
 
 /// What has arrived for one receiver.
 pub(crate) struct Inbox {

@@ -78,7 +78,9 @@ impl Peer {
             inbox.sync(Haste::None);
         }
         let handled = inbox.with(|core| match frame {
-            LaneFrame::Data(header, records) => core.data(slot, epoch, &header, records),
+            LaneFrame::Data(header, records) => {
+                core.data(slot, epoch, &header, records, &self.shared.in_place)
+            }
             LaneFrame::Chunk(header, chunk) => core.chunk(slot, epoch, &header, chunk),
             LaneFrame::Want(want) => core.want(slot, epoch, &want),
             LaneFrame::Fin => {

@@ -20,7 +20,7 @@ use crate::{
     Addr, Config, Incarnation, LaneId, LinkState, Links, LogLimit, Me, NodeId, Question,
     ReceiverId, Timers, Transport, View,
     budget::Budget,
-    inbox::Inbox,
+    inbox::{InPlace, Inbox},
     metrics::NodeCounters,
     wire::{Hello, VERSION},
 };
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     ended: Mutex<Option<&'static str>>,
     /// What the lanes to all peers may hold.
     pub(crate) budget: Arc<Budget>,
+    pub(crate) in_place: InPlace,
     /// Something of a peer is gone: perhaps it can be forgotten.
     pub(crate) idle: Notify,
     pub(crate) inboxes: Mutex<HashMap<ReceiverId, Arc<Inbox>>>,
@@ -65,6 +66,7 @@ impl Shared {
         Self {
             me,
             budget: Budget::new(config.limits.retained),
+            in_place: InPlace::default(),
             config,
             transport,
             view,

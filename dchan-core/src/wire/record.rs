@@ -47,16 +47,7 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Records(pub(crate) Bytes);
 
-/// Frames below this size, in bytes, are copied when they are kept.
-const SMALL: usize = 16 * 1024;
-
 impl Records {
-    /// The same, without the buffer that a transport read them into if they are a small part of it:
-    /// what is kept for long must not keep much more alive than is counted.
-    pub(crate) fn compact(self) -> Self {
-        if self.0.len() < SMALL { Self(Bytes::copy_from_slice(&self.0)) } else { self }
-    }
-
     /// Counts them and the bytes of their bodies, and checks that they fill the frame exactly.
     pub(crate) fn check(&self, expected: u32) -> Result<u64, WireError> {
         let (mut at, mut found, all) = (0, 0u32, &self.0[..]);

@@ -2,7 +2,7 @@
 
 use super::{Core, InLane};
 use crate::{
-    inbox::{Batch, Body},
+    inbox::{Batch, Body, InPlace},
     lane::{Amount, AnyQueue, Delivery, Epoch, LaneFault, Message, SlotId},
     wire::{Chunk, DataHeader, Records, Want},
 };
@@ -15,8 +15,10 @@ impl Core {
         epoch: Epoch,
         header: &DataHeader,
         records: Records,
+        in_place: &InPlace,
     ) -> Result<(), LaneFault> {
         let Some(lane) = self.lanes.get_mut(&slot) else { return Ok(()) };
+        let records = in_place.put(records, self.queue.is_empty());
         let Some((delivery, bytes)) = lane.inbound.data(epoch, header, records)? else {
             return Ok(());
         };
@@ -53,7 +55,7 @@ impl Core {
         let Some(lane) = self.lanes.get(&slot) else { return };
         let from = lane.source.node();
         let body = match delivery.message {
-            Message::Records(records) => Body::Records(records.compact()),
+            Message::Records(records) => Body::Records(records),
             Message::Large { flags, pieces } => Body::Single { flags, pieces, receipt: None },
         };
         self.queue.push_back(Batch { slot, from, count: u64::from(delivery.count), bytes, body });
