@@ -14,8 +14,8 @@ pub(super) const MAX: usize = Frame::MAX;
 /// So many are used again, as many of the largest as a receiver has room for by default. Memory that went back
 /// to the system would have to be had again, page by page.
 const KEPT: usize = 64;
-/// So much more than is asked for is made ready, so that small messages need not ask each time. Not all there is:
-/// a quiet lane must not touch memory that it does not use.
+/// Behind small messages, as much as there is is made ready once more, up to this: so they need not ask each time.
+/// Not all there is: a quiet lane must not touch memory that it does not use.
 const STEP: usize = 256;
 
 /// A buffer that blocks are cut from, one behind another, and those that it had before.
@@ -54,21 +54,22 @@ impl Arena {
     #[cold]
     pub(super) fn ready_for(&mut self, needed: usize, keep: usize) {
         self.have(needed, keep);
-        self.ready_up_to(needed + STEP);
+        self.ready_up_to(needed + keep.min(STEP));
     }
 
-    /// Puts bytes that need more room than is ready behind the first ones, which are kept.
-    pub(super) fn put(&mut self, keep: usize, bytes: &[u8]) {
+    /// Puts bytes that need more room than is ready behind the first ones, which are kept. `next`: so much more is
+    /// needed soon.
+    pub(super) fn put(&mut self, keep: usize, bytes: &[u8], next: usize) {
         let needed = keep + bytes.len();
         if bytes.len() < STEP {
             self.ready_for(needed, keep);
             self.buf[keep..needed].copy_from_slice(bytes);
         } else {
             self.have(needed, keep);
-            // What is made ready is written to twice: not so much.
+            // What is made ready is written to twice: nothing of this, and little behind it.
             self.buf.truncate(keep);
             self.buf.extend_from_slice(bytes);
-            self.ready_up_to(needed + STEP);
+            self.ready_up_to(needed + next);
         }
     }
 

@@ -70,7 +70,7 @@ impl<'a> RecordWriter<'a> {
     fn write_more(&mut self, bytes: &[u8]) {
         let len = self.len() + bytes.len() as u64;
         if self.beyond == 0 && len <= CHUNK as u64 {
-            self.pending.arena.put(self.at, bytes);
+            self.pending.arena.put(self.at, bytes, RECORD_HEADER + ROOM);
             self.at += bytes.len();
             self.end = self.pending.arena.ready().min(self.start + RECORD_HEADER + CHUNK);
             return;
