@@ -38,7 +38,9 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub struct Sender<T> {
-    shared: Arc<Held>,
+    /// That of `held`: the way of each message begins here.
+    router: Arc<Router>,
+    held: Arc<Held>,
     flags: Flags,
     /// Messages that had gone astray when this handle last looked.
     astray: AtomicU64,
@@ -62,7 +64,8 @@ impl Drop for Held {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self {
-            shared: self.shared.clone(),
+            router: self.router.clone(),
+            held: self.held.clone(),
             flags: self.flags,
             astray: AtomicU64::new(self.astray.load(Ordering::Relaxed)),
             filled: AtomicU32::new(0),
@@ -73,7 +76,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("namespace", &self.shared.router.namespace).finish()
+        f.debug_struct("Sender").field("namespace", &self.router.namespace).finish()
     }
 }
 
@@ -82,12 +85,12 @@ impl<T> Sender<T> {
     pub(crate) fn new(router: Arc<Router>, alive: Arc<Alive>, at_least_once: bool) -> Self {
         let flags = if at_least_once { Flags::AT_LEAST_ONCE } else { Flags::default() };
         let astray = AtomicU64::new(astray(&router.ledger()));
-        let (shared, filled) = (Arc::new(Held { router, alive }), AtomicU32::new(0));
-        Self { shared, flags, astray, filled, message: PhantomData }
+        let (held, filled) = (Arc::new(Held { router: router.clone(), alive }), AtomicU32::new(0));
+        Self { router, held, flags, astray, filled, message: PhantomData }
     }
 
     fn router(&self) -> &Router {
-        &self.shared.router
+        &self.router
     }
 
     /// The name of the channel.
@@ -107,7 +110,7 @@ impl<T> Sender<T> {
     ///
     /// Cancel-safe.
     pub async fn closed(&self) {
-        self.shared.alive.stopped().await;
+        self.held.alive.stopped().await;
     }
 
     /// Waits until the list has at least `count` receivers of this channel.

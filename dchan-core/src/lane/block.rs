@@ -126,14 +126,16 @@ impl Stamped {
 /// Blocks that wait, oldest first. The last one is open: messages are encoded straight into it.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
+#[repr(C)]
 pub(super) struct Pending {
-    blocks: VecDeque<Block>,
-    arena: Arena,
+    // In this order: see `OutLane`.
     /// Where the open block ends. 0 if it holds no message.
     filled: usize,
     open: Amount,
     /// How many messages wait in all, those of the open block included.
     messages: u64,
+    arena: Arena,
+    blocks: VecDeque<Block>,
 }
 
 impl Pending {

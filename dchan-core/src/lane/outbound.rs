@@ -36,7 +36,19 @@ enum Phase {
 /// connection), then *settled*. What is not handed can be withdrawn without leaving a gap.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone, Hash))]
+#[repr(C)]
 pub(crate) struct Outbound {
+    // In this order: see `OutLane`.
+    /// What lies in `pending` and `retained`.
+    held: Amount,
+    accepted: Amount,
+    intent: Intent,
+    ledger: Ledger,
+    pending: Pending,
+    handed: Amount,
+    settled: u64,
+    phase: Phase,
+    limits: Limits,
     pub(crate) id: LaneId,
     pub(crate) namespace: Namespace,
     pub(crate) receiver: ReceiverId,
@@ -45,20 +57,10 @@ pub(crate) struct Outbound {
     newest: Epoch,
     /// That was not the first one.
     resumes: bool,
-    phase: Phase,
-    pending: Pending,
     /// Handed and not wholly settled, oldest first. Their frame numbers end at `next_frame`.
     retained: VecDeque<Stamped>,
     next_frame: u64,
-    accepted: Amount,
-    handed: Amount,
-    settled: u64,
-    /// What lies in `pending` and `retained`.
-    held: Amount,
-    limits: Limits,
-    intent: Intent,
     receipts: VecDeque<(u64, Arc<ReceiptCell>)>,
-    ledger: Ledger,
 }
 
 /// Credit, as the receiver granted it in this connection.

@@ -36,26 +36,31 @@ pub(crate) trait LaneOwner: Send + Sync {
 pub(crate) type TakeBack<'a> = &'a mut dyn FnMut(&mut Outbound) -> Vec<Homeless>;
 
 /// The sending side of a lane, and who it belongs to.
+///
+/// What a message touches comes first here, and in what this is made of, on four lines of the cache: who sends over ten
+/// thousand lanes finds it in none.
+#[repr(C, align(64))]
 pub(crate) struct OutLane {
+    out: Mutex<Out>,
     pub(crate) id: LaneId,
     pub(crate) receiver: ReceiverId,
     pub(crate) node: NodeId,
     /// It has the lane, and must not be kept alive by it.
     peer: Weak<Peer>,
     owner: Weak<dyn LaneOwner>,
-    out: Mutex<Out>,
 }
 
 /// What the lock of a lane holds.
+#[repr(C)]
 pub(crate) struct Out {
-    pub(crate) lane: Outbound,
+    sure: Sure,
     /// How many messages of its credit are on offer to senders that wait.
     pub(crate) offered: u64,
-    sure: Sure,
+    place: Place,
+    pub(crate) lane: Outbound,
     /// Its peer is silent: it is not chosen.
     suspended: bool,
     allowance: Allowance,
-    place: Place,
     me: Weak<OutLane>,
     /// It is among those that are looked at with the next heartbeat, as it may have nothing to do.
     pub(super) resting: bool,
@@ -119,7 +124,11 @@ impl Out {
     /// Messages came in.
     #[inline]
     pub(crate) fn on_more(&mut self) {
-        self.allowance.on_more(self.lane.held());
+        let held = self.lane.held();
+        // Below that it has room for certain.
+        if held >= self.sure.below {
+            self.allowance.on_more(held);
+        }
     }
 
     /// Messages may have gone.

@@ -14,17 +14,36 @@ use thread_local::ThreadLocal;
 use super::Route;
 
 /// The lanes that take new messages: looked at for each message, and changed when receivers come and go.
+///
+/// In this order, as what a message looks at is on the router's first line of the cache then.
+#[repr(C)]
 pub(super) struct List {
-    routes: Mutex<Arc<[Route]>>,
     /// Counts the changes.
     version: AtomicU64,
     /// What each thread has seen of it. To look there costs no locked instruction.
     seen: ThreadLocal<RefCell<Seen>>,
+    routes: Mutex<Arc<[Route]>>,
 }
 
 struct Seen {
     version: u64,
-    routes: Arc<[Route]>,
+    routes: Routes,
+}
+
+enum Routes {
+    /// The only one, as a rule: here, as a list elsewhere would be one more miss of the cache.
+    One(Route),
+    Several(Arc<[Route]>),
+}
+
+impl Routes {
+    #[inline]
+    fn all(&self) -> &[Route] {
+        match self {
+            Self::One(route) => std::slice::from_ref(route),
+            Self::Several(routes) => routes,
+        }
+    }
 }
 
 impl List {
@@ -53,7 +72,7 @@ impl List {
                 if seen.version != self.version.load(Ordering::Acquire) {
                     *seen = self.see();
                 }
-                look(&seen.routes)
+                look(seen.routes.all())
             }
             // Somebody further up on this thread is looking.
             Err(_) => look(&self.load()),
@@ -64,6 +83,11 @@ impl List {
     fn see(&self) -> Seen {
         // Before the list: that may then be newer than its version, and is seen once more, but never older.
         let version = self.version.load(Ordering::Acquire);
-        Seen { version, routes: self.load() }
+        let routes = self.load();
+        let routes = match &routes[..] {
+            [only] => Routes::One(only.clone()),
+            _ => Routes::Several(routes),
+        };
+        Seen { version, routes }
     }
 }

@@ -21,7 +21,9 @@ const STEP: usize = 256;
 /// A buffer that blocks are cut from, one behind another, and those that it had before.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
+#[repr(C)]
 pub(super) struct Arena {
+    // First: see `OutLane`.
     /// The open block, and room behind it for more messages and for the next blocks.
     buf: BytesMut,
     /// How large that was when nothing had been cut from it.

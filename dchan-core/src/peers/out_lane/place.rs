@@ -7,13 +7,14 @@ use crate::{
 
 /// The place of a lane at the connection that may poll it. The lock of the lane guards it.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Place {
     /// 0 if there is no connection.
     pub(super) epoch: Epoch,
-    outbox: Weak<Outbox>,
-    full: Option<Arc<Full>>,
     /// It has something to send, and the outbox knows.
     pub(super) queued: bool,
+    full: Option<Arc<Full>>,
+    outbox: Weak<Outbox>,
     /// So many bytes wait in the lane, as the outbox heard last.
     noted: u64,
     /// The outbox says when there is room.
