@@ -7,9 +7,11 @@ mod lanes;
 mod take;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Weak},
 };
+
+use litemap::LiteMap;
 
 use super::{Batch, Inbox, LocalSender, Source, Upstream};
 use crate::{
@@ -23,7 +25,8 @@ pub(crate) struct Core {
     /// Whose lock holds this.
     inbox: Weak<Inbox>,
     window: Window,
-    lanes: BTreeMap<SlotId, InLane>,
+    /// Few, as a rule.
+    lanes: LiteMap<SlotId, InLane>,
     queue: VecDeque<Batch>,
     /// An empty queue of values, for the next sender in this process that needs one.
     spare: Option<Box<dyn AnyQueue>>,
@@ -126,7 +129,7 @@ impl Core {
         Self {
             inbox,
             window: Window::new(capacity).largest(max_message),
-            lanes: BTreeMap::new(),
+            lanes: LiteMap::new(),
             queue: VecDeque::new(),
             spare: None,
             present: None,

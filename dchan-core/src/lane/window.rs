@@ -7,7 +7,9 @@
 
 mod share;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+use litemap::LiteMap;
 
 use super::{Amount, LaneFault, UNTOLD};
 use crate::{
@@ -30,7 +32,8 @@ pub(crate) struct Window {
     used: Amount,
     /// Bytes that have arrived and are not taken.
     stored: u64,
-    slots: BTreeMap<SlotId, Slot>,
+    /// Few, as a rule: a tree would have room for eleven in each of ten thousand receivers.
+    slots: LiteMap<SlotId, Slot>,
     wanting: u64,
     hungry: VecDeque<SlotId>,
     /// The lane whose message larger than the capacity is on its way.
@@ -121,7 +124,7 @@ impl Window {
             ),
             used: Amount::default(),
             stored: 0,
-            slots: BTreeMap::new(),
+            slots: LiteMap::new(),
             wanting: 0,
             hungry: VecDeque::new(),
             oversize: None,
@@ -387,7 +390,7 @@ impl std::hash::Hash for Window {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         (self.used, self.stored, self.wanting, self.oversize, self.asked_all).hash(state);
         self.hungry.hash(state);
-        for (id, slot) in &self.slots {
+        for (id, slot) in self.slots.iter() {
             (id, slot.live, slot.granted, slot.returned, slot.received, slot.taken).hash(state);
             (slot.partial, slot.wanting, slot.hungry, slot.reclaiming).hash(state);
             (slot.need_bytes, slot.told, slot.hurry).hash(state);

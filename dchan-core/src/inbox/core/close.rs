@@ -15,7 +15,7 @@ impl Core {
         }
         self.state = State::Closing;
         let mut local = Vec::new();
-        for (&slot, lane) in &self.lanes {
+        for (&slot, lane) in self.lanes.iter() {
             match &lane.source {
                 Source::Remote { lane: id, upstream, .. } => {
                     self.notices.push(Notice::Stop(upstream.clone(), *id));

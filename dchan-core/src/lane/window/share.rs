@@ -113,7 +113,7 @@ impl Window {
             return;
         }
         let share = self.share();
-        for (&id, slot) in &mut self.slots {
+        for (&id, slot) in self.slots.iter_mut() {
             let (unused, used) = (slot.unused(), slot.used());
             let has_some = unused.messages > 0 || unused.bytes > 0;
             let above = used.messages > share.messages || used.bytes > share.bytes;
@@ -131,7 +131,9 @@ impl Window {
             return;
         }
         let at = self.tick % self.next_slot.max(1);
-        let Some((&id, slot)) = self.slots.range_mut(at..).next() else { return };
+        let (Ok(next) | Err(next)) = self.slots.find_index(&at);
+        let Some((&id, _)) = self.slots.get_indexed(next) else { return };
+        let Some(slot) = self.slots.get_mut(&id) else { return };
         let patience = 8 + 2 * self.wanting;
         let rests = slot.wanting && slot.live && !slot.hungry && !slot.reclaiming;
         if rests && slot.active + patience < self.tick && slot.used() == slot.unused() {
