@@ -37,9 +37,9 @@ pub(crate) type TakeBack<'a> = &'a mut dyn FnMut(&mut Outbound) -> Vec<Homeless>
 
 /// The sending side of a lane, and who it belongs to.
 ///
-/// What a message touches comes first here, and in what this is made of, on four lines of the cache: who sends over ten
-/// thousand lanes finds it in none.
-#[repr(C, align(64))]
+/// What a message touches comes first here, and in what this is made of, side by side: who sends over ten thousand lanes
+/// finds none of it in the cache.
+#[repr(C)]
 pub(crate) struct OutLane {
     out: Mutex<Out>,
     pub(crate) id: LaneId,

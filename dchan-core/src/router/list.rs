@@ -15,7 +15,7 @@ use super::Route;
 
 /// The lanes that take new messages: looked at for each message, and changed when receivers come and go.
 ///
-/// In this order, as what a message looks at is on the router's first line of the cache then.
+/// In this order, as what a message looks at is side by side then, in the router, too.
 #[repr(C)]
 pub(super) struct List {
     /// Counts the changes.

@@ -52,9 +52,9 @@ pub(crate) use wait::Turn;
 
 /// Assigns the messages of one namespace.
 ///
-/// What each message looks at comes first, on one line of the cache: who sends over ten thousand channels finds it in
-/// none.
-#[repr(C, align(64))]
+/// What each message looks at comes first, side by side: who sends over ten thousand channels finds none of it in the
+/// cache.
+#[repr(C)]
 pub(crate) struct Router {
     /// How many senders wait for credit.
     waiting: AtomicUsize,
