@@ -1,9 +1,10 @@
-//! How many instructions a message costs, counted by callgrind: the same on a busy machine.
+//! How many instructions a message costs, and how many lines of memory that are not in a cache of 1 MiB: counted and
+//! simulated by callgrind, and so the same on a busy machine.
 //!
 //! `cargo bench -p dchan-benches --bench instructions` runs itself under `valgrind`, if that is on the
 //! PATH, with two counts of messages, and prints the difference for each message. To see where they go:
 //!
-//! `valgrind --tool=callgrind target/release/deps/instructions-… "lane send" 16 20000`
+//! `valgrind --tool=callgrind --cache-sim=yes target/release/deps/instructions-… "lane send" 16 20000`
 #![allow(clippy::print_stdout)]
 
 mod shared;
@@ -17,16 +18,19 @@ use shared::{BATCH, Msg, Nodes, SIZES, batch, check, pair};
 type Piece = fn(usize, u64);
 
 /// What is counted.
-const PIECES: [(&str, Piece); 5] = [
+const PIECES: [(&str, Piece); 6] = [
     ("lane send", lane_send),
     ("lane send and receive", lane_both),
     ("path in one process", |size, count| path(1, size, count)),
     ("path over memory", |size, count| path(2, size, count)),
     ("round trip over gRPC", round_trip),
+    ("in turn over gRPC", in_turn),
 ];
 
 /// Few messages, to be subtracted, as they cost all that is done once; and many. In batches.
 const COUNTS: [u64; 2] = [20 * BATCH, 220 * BATCH];
+/// More than the cache has room for what belongs to so many.
+const CHANNELS: u64 = 256;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -51,22 +55,33 @@ fn count_all() -> anyhow::Result<()> {
         println!("valgrind is not on the PATH: nothing is counted");
         return Ok(());
     }
-    println!("| piece | bytes | instructions a message |\n|---|---|---|");
+    println!("| piece | bytes | instructions a message | lines of memory |\n|---|---|---|---|");
     for (name, _) in PIECES {
         for size in SIZES {
             let [few, many] = COUNTS;
-            let more =
-                instructions(name, size, many)?.saturating_sub(instructions(name, size, few)?);
-            println!("| {name} | {size} | {} |", more / (many - few));
+            let (few_cost, many_cost) = (cost(name, size, few)?, cost(name, size, many)?);
+            let each = |of: fn(&Cost) -> u64| {
+                (of(&many_cost) as f64 - of(&few_cost) as f64) / (many - few) as f64
+            };
+            let (instructions, lines) = (each(|cost| cost.instructions), each(|cost| cost.lines));
+            println!("| {name} | {size} | {instructions:.0} | {lines:.1} |");
         }
     }
     Ok(())
 }
 
-/// All instructions of a process that runs so many messages.
-fn instructions(name: &str, size: usize, count: u64) -> anyhow::Result<u64> {
+/// What a process does in all.
+struct Cost {
+    instructions: u64,
+    /// Lines of memory that were not in the cache.
+    lines: u64,
+}
+
+/// That of a process that runs so many messages.
+fn cost(name: &str, size: usize, count: u64) -> anyhow::Result<Cost> {
     let out = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--cache-sim=yes", "--LL=1048576,16,64"])
         .arg(std::env::current_exe()?)
         .args([name, &size.to_string(), &count.to_string()])
         .output()?;
@@ -74,7 +89,12 @@ fn instructions(name: &str, size: usize, count: u64) -> anyhow::Result<u64> {
     anyhow::ensure!(out.status.success(), "{name}: {}: {said}", out.status);
     let counted = said.lines().find_map(|line| line.split_once("Collected : "));
     let (_, counted) = counted.with_context(|| format!("valgrind counted nothing: {said}"))?;
-    Ok(counted.trim().parse()?)
+    // Instructions, reads, writes; how many of them miss the first cache, and how many the last.
+    let counts: Vec<u64> = counted.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [instructions, .., in_code, in_reads, in_writes] = counts[..] else {
+        anyhow::bail!("nine counts were expected: {counted}");
+    };
+    Ok(Cost { instructions, lines: in_code + in_reads + in_writes })
 }
 
 /// Encoded, handed, kept, and settled.
@@ -134,6 +154,37 @@ fn round_trip(size: usize, count: u64) {
         check(&there).await;
         echo.await.expect("all came back");
         drop((there, returned));
+        nodes.stop().await;
+    });
+}
+
+/// One message after another over many channels, and some of each before they are received.
+fn in_turn(size: usize, count: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let (nodes, message) = (Nodes::start_over_grpc(2).await, Msg::new(size));
+        let (mut channels, many) = (Vec::new(), CHANNELS.min(count));
+        for number in 0..many {
+            channels.push(nodes.channel_named(&format!("pieces.{number}")).await);
+        }
+        let each = (count / many).min(5);
+        for _ in 0..count / many / each {
+            for _ in 0..each {
+                for (sender, _) in &channels {
+                    let sent = sender.send(message.clone()).await;
+                    sent.map_err(|error| error.without_value()).expect("sent");
+                }
+            }
+            for (_, receiver) in &mut channels {
+                for _ in 0..each {
+                    receiver.recv().await.expect("received").expect("a message");
+                }
+            }
+        }
+        for (sender, _) in &channels {
+            check(sender).await;
+        }
+        drop(channels);
         nodes.stop().await;
     });
 }

@@ -83,7 +83,12 @@ impl Nodes {
 
     /// A channel from the first to the last, which may be the same.
     pub(crate) async fn channel(&self) -> (Sender<Msg>, Receiver<Msg>) {
-        Self::open(self.first(), self.last(), "pieces").await
+        self.channel_named("pieces").await
+    }
+
+    /// The same, of that name.
+    pub(crate) async fn channel_named(&self, name: &str) -> (Sender<Msg>, Receiver<Msg>) {
+        Self::open(self.first(), self.last(), name).await
     }
 
     /// The other way round.
