@@ -4,7 +4,7 @@
 //! By hand, as payloads are not to be copied: on the way out they stay the pieces that lanes keep until
 //! the peer has confirmed them, and on the way in they are parts of what HTTP/2 has received.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use dchan_core::{Frame, FrameBatch, LaneId};
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint,
@@ -43,7 +43,8 @@ pub(crate) fn encode(batch: &mut FrameBatch) -> Rope {
         copied += if payload < SMALL { field } else { field - payload };
     }
     let mut message = Rope::default();
-    let mut head = Vec::with_capacity(copied);
+    // One piece of memory for all that stands between payloads.
+    let mut head = BytesMut::with_capacity(copied);
     head.put_u8(0);
     head.put_u32(u32::try_from(len).expect("frames are of limited size"));
     for frame in (0..count).map_while(|_| batch.pop()) {
@@ -51,11 +52,11 @@ pub(crate) fn encode(batch: &mut FrameBatch) -> Rope {
         if frame.payload.len() < SMALL {
             head.put_slice(&frame.payload);
         } else {
-            message.push(std::mem::take(&mut head).into());
+            message.push(head.split().freeze());
             message.push(frame.payload);
         }
     }
-    message.push(head.into());
+    message.push(head.freeze());
     message
 }
 
