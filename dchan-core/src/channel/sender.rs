@@ -134,7 +134,7 @@ impl<T> Sender<T> {
 
     /// What has become of the messages that this node accepted for this channel.
     ///
-    /// Up to 64 messages or 4 KiB of a lane count as in flight for up to a heartbeat (250 ms) after they were taken:
+    /// Up to 64 messages or 16 KiB of a lane count as in flight for up to a heartbeat (250 ms) after they were taken:
     /// so little is told then, unless somebody waits for it. With [`at_least_once`](crate::OpenSender::at_least_once)
     /// it is told as soon as the application comes for more.
     pub fn ledger(&self) -> Ledger {

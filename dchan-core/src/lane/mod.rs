@@ -22,8 +22,9 @@ pub(crate) use window::Grants;
 pub(crate) use window::{SlotId, Window};
 
 /// What is taken is told with the next heartbeat, unless somebody waits for it, or it is so much: else a message
-/// of a lane that is never busy would cost as much on the way back as it did on the way there.
-pub(crate) const UNTOLD: Amount = Amount { messages: 64, bytes: 4096 };
+/// of a lane that is never busy would cost as much on the way back as it did on the way there. Until then the sender
+/// keeps it, which is less than each lane may hold in any case.
+pub(crate) const UNTOLD: Amount = Amount { messages: 64, bytes: 16 * 1024 };
 
 /// A number of messages and of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

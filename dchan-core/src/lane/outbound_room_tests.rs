@@ -89,7 +89,8 @@ fn who_waits_for_all_to_be_taken_is_named_once_in_each_connection() {
 
 #[test]
 fn a_message_is_lone_while_those_before_it_may_be_taken() {
-    for (len, most) in [(1, UNTOLD.messages), (4096, 2), (4097, 1), (1 << 20, 1)] {
+    let untold = UNTOLD.bytes as usize;
+    for (len, most) in [(1, UNTOLD.messages), (untold, 2), (untold + 1, 1), (1 << 20, 1)] {
         let mut lane = attached(1000, 1 << 30);
         for _ in 0..most {
             send(&mut lane, &vec![0; len]);
