@@ -12,7 +12,7 @@ mod shared;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use shared::{BATCH, Msg, Nodes, SIZES, batch, check, pair};
+use shared::{BATCH, Msg, Nodes, SIZES, batch, check, pair, receive, runtime, send};
 
 /// Runs so many messages through a piece: their size in bytes comes first.
 type Piece = fn(usize, u64);
@@ -120,8 +120,7 @@ fn lane_both(size: usize, count: u64) {
 
 /// The whole way of a message from node to node, in one thread.
 fn path(nodes: u64, size: usize, count: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    runtime().block_on(async {
         let (nodes, message) = (Nodes::start(nodes).await, Msg::new(size));
         let (sender, mut receiver) = nodes.channel().await;
         for _ in 0..count / BATCH {
@@ -135,21 +134,19 @@ fn path(nodes: u64, size: usize, count: u64) {
 
 /// One message at a time from node to node and back, in one thread: the count is that of both ways.
 fn round_trip(size: usize, count: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    runtime().block_on(async {
         let (nodes, message) = (Nodes::start_over_grpc(2).await, Msg::new(size));
         let (there, mut arrived) = nodes.channel().await;
         let (back, mut returned) = nodes.channel_back().await;
         let echo = tokio::spawn(async move {
             for _ in 0..count {
-                let message = arrived.recv().await.expect("received").expect("a message");
-                back.send(message).await.map_err(|error| error.without_value()).expect("sent");
+                send(&back, receive(&mut arrived).await).await;
             }
             check(&back).await;
         });
         for _ in 0..count {
-            there.send(message.clone()).await.map_err(|error| error.without_value()).expect("sent");
-            returned.recv().await.expect("received").expect("a message");
+            send(&there, message.clone()).await;
+            receive(&mut returned).await;
         }
         check(&there).await;
         echo.await.expect("all came back");
@@ -160,8 +157,7 @@ fn round_trip(size: usize, count: u64) {
 
 /// One message after another over many channels, and some of each before they are received.
 fn in_turn(size: usize, count: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(async {
+    runtime().block_on(async {
         let (nodes, message) = (Nodes::start_over_grpc(2).await, Msg::new(size));
         let (mut channels, many) = (Vec::new(), CHANNELS.min(count));
         for number in 0..many {
@@ -171,13 +167,12 @@ fn in_turn(size: usize, count: u64) {
         for _ in 0..count / many / each {
             for _ in 0..each {
                 for (sender, _) in &channels {
-                    let sent = sender.send(message.clone()).await;
-                    sent.map_err(|error| error.without_value()).expect("sent");
+                    send(sender, message.clone()).await;
                 }
             }
             for (_, receiver) in &mut channels {
                 for _ in 0..each {
-                    receiver.recv().await.expect("received").expect("a message");
+                    receive(receiver).await;
                 }
             }
         }

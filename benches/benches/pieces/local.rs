@@ -4,10 +4,7 @@
 use criterion::{Criterion, Throughput};
 use tokio::sync::mpsc;
 
-use crate::{
-    runtime,
-    shared::{BATCH, Msg, Nodes, SIZES, batch, check},
-};
+use crate::shared::{BATCH, Msg, Nodes, SIZES, batch, check, runtime};
 
 /// As many messages as a receiver has room for unless it is told otherwise.
 const CAPACITY: usize = 64 * 1024;

@@ -12,7 +12,6 @@ mod shared;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use tokio::runtime::{Builder, Runtime};
 
 /// Long enough for a piece that takes nanoseconds.
 fn short() -> Criterion {
@@ -20,11 +19,6 @@ fn short() -> Criterion {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args()
-}
-
-/// One thread, so that nothing waits for another core.
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 criterion_group! {

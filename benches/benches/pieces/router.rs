@@ -7,10 +7,7 @@ use criterion::{Criterion, Throughput};
 use dchan_core::{Receiver, Sender};
 use tokio::time::Instant;
 
-use crate::{
-    runtime,
-    shared::{Msg, Nodes, check},
-};
+use crate::shared::{Msg, Nodes, check, runtime};
 
 /// Messages between two times that the receivers are emptied.
 const ROUND: u64 = 1000;

@@ -8,6 +8,7 @@ use dchan_core::{
 };
 use dchan_transport_grpc::GrpcTransport;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Runtime};
 
 /// The sizes of messages, in bytes.
 pub(crate) const SIZES: [usize; 2] = [16, 1024];
@@ -111,13 +112,28 @@ impl Nodes {
     }
 }
 
+/// One thread, so that nothing waits for another core.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Sends one message.
+pub(crate) async fn send(sender: &Sender<Msg>, message: Msg) {
+    sender.send(message).await.map_err(|error| error.without_value()).expect("sent");
+}
+
+/// Receives one.
+pub(crate) async fn receive(receiver: &mut Receiver<Msg>) -> Msg {
+    receiver.recv().await.expect("received").expect("a message")
+}
+
 /// Sends so many messages that one task can receive them without waiting for credit, and receives them.
 pub(crate) async fn batch(sender: &Sender<Msg>, receiver: &mut Receiver<Msg>, message: &Msg) {
     for _ in 0..BATCH {
-        sender.send(message.clone()).await.map_err(|error| error.without_value()).expect("sent");
+        send(sender, message.clone()).await;
     }
     for _ in 0..BATCH {
-        receiver.recv().await.expect("received").expect("a message");
+        receive(receiver).await;
     }
 }
 
