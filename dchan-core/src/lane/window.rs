@@ -6,12 +6,14 @@
 //! work. Lanes that wait are served first come, first served: none starves.
 
 mod share;
+mod slot;
 
 use std::collections::VecDeque;
 
 use litemap::LiteMap;
 
-use super::{Amount, LaneFault, UNTOLD};
+use self::slot::Slot;
+use super::{Amount, LaneFault};
 use crate::{
     Frame,
     wire::{CHUNK, RECORD_HEADER, Want},
@@ -50,61 +52,6 @@ pub(crate) struct Window {
 const LARGEST: u64 = 1 << 40;
 /// No frame has more messages than this.
 const MOST_IN_FRAME: u64 = (Frame::MAX / RECORD_HEADER) as u64;
-
-#[derive(Debug, Default)]
-#[cfg_attr(test, derive(Clone))]
-struct Slot {
-    live: bool,
-    granted: Amount,
-    returned: Amount,
-    received: Amount,
-    taken: Amount,
-    /// Bytes of a large message of which some has come.
-    partial: u64,
-    wanting: bool,
-    hungry: bool,
-    reclaiming: bool,
-    need_bytes: u64,
-    active: u64,
-    /// `taken` as the sender was last told.
-    told: Amount,
-    /// Somebody waits for messages below this number to be settled.
-    hurry: u64,
-}
-
-impl Slot {
-    fn limit(&self) -> Amount {
-        self.granted.saturating_sub(self.returned)
-    }
-
-    /// How far the lane has come or may come. A message may pass the limit in bytes by a chunk: new
-    /// credit counts from where it ended, or it would go into what was overdrawn.
-    fn reach(&self) -> Amount {
-        self.limit().max(self.received)
-    }
-
-    fn used(&self) -> Amount {
-        self.reach().saturating_sub(self.taken)
-    }
-
-    /// Whether it has a message that is larger than its credit.
-    fn is_short_of_bytes(&self) -> bool {
-        self.need_bytes > self.reach().bytes
-    }
-
-    fn unused(&self) -> Amount {
-        self.limit().saturating_sub(self.received)
-    }
-
-    fn owes(&self) -> bool {
-        self.live && self.told.messages != self.taken.messages
-    }
-
-    fn owes_much(&self) -> bool {
-        let untold = self.taken.saturating_sub(self.told);
-        self.owes() && (untold.messages >= UNTOLD.messages || untold.bytes >= UNTOLD.bytes)
-    }
-}
 
 /// What to tell the senders.
 #[derive(Debug, Default, PartialEq, Eq)]

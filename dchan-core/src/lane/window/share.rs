@@ -132,11 +132,11 @@ impl Window {
         }
         let at = self.tick % self.next_slot.max(1);
         let (Ok(next) | Err(next)) = self.slots.find_index(&at);
-        let Some((&id, _)) = self.slots.get_indexed(next) else { return };
-        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let Some((&id, slot)) = self.slots.get_indexed(next) else { return };
         let patience = 8 + 2 * self.wanting;
         let rests = slot.wanting && slot.live && !slot.hungry && !slot.reclaiming;
-        if rests && slot.active + patience < self.tick && slot.used() == slot.unused() {
+        let is_idle = rests && slot.active + patience < self.tick && slot.used() == slot.unused();
+        if is_idle && let Some(slot) = self.slots.get_mut(&id) {
             slot.reclaiming = true;
             grants.reclaim.push(id);
         }
