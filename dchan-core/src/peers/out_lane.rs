@@ -125,7 +125,7 @@ impl Out {
     #[inline]
     pub(crate) fn on_more(&mut self) {
         let held = self.lane.held();
-        // Below that it has room for certain.
+        // Below that it has room for certain, and its allowance, which lies far off, need not be looked at.
         if held >= self.sure.below {
             self.allowance.on_more(held);
         }
@@ -163,7 +163,7 @@ impl Out {
     /// Whether it waited for room for its connection. It does not any more.
     #[cfg(test)]
     pub(crate) fn stops_to_wait(&mut self) -> bool {
-        self.place.on_room()
+        std::mem::take(&mut self.place.outside)
     }
 
     /// Whether it has something to send, and its connection does not know.
@@ -323,7 +323,7 @@ impl ReadyLane for OutLane {
     }
 
     fn on_room(self: Arc<Self>) {
-        let _waited = self.look(|out| out.place.on_room());
+        self.look(|out| out.place.on_room());
         if let Some(owner) = self.owner() {
             owner.recount(&self);
         }

@@ -62,6 +62,7 @@ pub(crate) struct Router {
     /// The most bytes that a message may have.
     pub(crate) max_message: u64,
     has_homeless: AtomicBool,
+    /// As `permits` is. To look there would be one more miss of the cache.
     is_closed: AtomicBool,
     routes: List,
     pub(crate) namespace: Namespace,

@@ -14,7 +14,7 @@ pub(super) const MAX: usize = Frame::MAX;
 /// So many are used again, as many of the largest as a receiver has room for by default. Memory that went back
 /// to the system would have to be had again, page by page.
 const KEPT: usize = 64;
-/// Behind small messages, as much as there is is made ready once more, up to this: so they need not ask each time.
+/// Behind small messages, as much more is made ready as they have filled, up to this: so they need not ask each time.
 /// Not all there is: a quiet lane must not touch memory that it does not use.
 const STEP: usize = 256;
 

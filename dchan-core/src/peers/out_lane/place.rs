@@ -18,7 +18,7 @@ pub(super) struct Place {
     /// So many bytes wait in the lane, as the outbox heard last.
     noted: u64,
     /// The outbox says when there is room.
-    outside: bool,
+    pub(super) outside: bool,
 }
 
 impl Place {
@@ -65,8 +65,8 @@ impl Place {
         }
     }
 
-    /// It is told. Whether it waited.
-    pub(super) fn on_room(&mut self) -> bool {
-        std::mem::take(&mut self.outside)
+    /// It is told.
+    pub(super) fn on_room(&mut self) {
+        self.outside = false;
     }
 }
